@@ -1,0 +1,49 @@
+"""Random matrix theory for transfer learning: how much of a pre-trained model to keep.
+
+The public names are loaded when first used, so that ``import rmt_alpha`` costs next to nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rmt_alpha.laws import MarginLaw, RiskLaw
+    from rmt_alpha.problem import Isotropic
+    from rmt_alpha.theory.isotropic import accuracy, margin_law, optimal_alpha, risk, worst_alpha
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Isotropic": "problem",
+    "MarginLaw": "laws",
+    "RiskLaw": "laws",
+    "accuracy": "theory.isotropic",
+    "margin_law": "theory.isotropic",
+    "optimal_alpha": "theory.isotropic",
+    "risk": "theory.isotropic",
+    "worst_alpha": "theory.isotropic",
+}
+
+__all__ = [
+    "Isotropic",
+    "MarginLaw",
+    "RiskLaw",
+    "__version__",
+    "accuracy",
+    "margin_law",
+    "optimal_alpha",
+    "risk",
+    "worst_alpha",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,540 @@
+r"""The hub: the law of the margin, and every answer that is a function of it.
+
+With ``a = (1, α₁, …, α_K)`` the margin ``y·w_αᵀx`` of a fresh target point is Gaussian with
+
+    mean(α) = a·M,        var(α) = aᵀ V a,
+
+M of length K+1 and V symmetric positive semi-definite (THEORY §2). Every front of the package (closed form, fixed
+point, simulation, data) ends in such a pair; accuracy, risk and the special values of α are written here, once.
+
+For one source they are scalar kernels of the five numbers (M₀, M₁, V₀₀, V₀₁, V₁₁). More sources reduce to one: along
+a given α ∈ ℝᴷ the law is that of the single source Σ αₖ w̃ₖ at α = 1.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rmt_alpha._jit import jit, ufunc
+from rmt_alpha._validation import FloatArray, broadcast_shape, real_array
+
+Result = float | FloatArray
+
+_SINGULAR = 16 * np.finfo(np.float64).eps
+"""V counts as singular when the smallest eigenvalue of its correlation matrix is below (K+1) times this."""
+
+_SYMMETRY = 1e-10
+"""How far a given V may be from symmetric and positive semi-definite, relative to its scale."""
+
+
+# The kernels: one source, one law.
+
+
+@jit
+def _signal_to_noise(alpha: float, m0: float, m1: float, v00: float, v01: float, v11: float) -> float:
+    """Mean over standard deviation; for |α| > 1 both are divided by |α|, so that no α overflows."""
+    if m1 == 0.0 and v11 == 0.0:  # the classifier has forgotten its source
+        mean, variance = m0, v00
+    elif abs(alpha) <= 1.0:
+        mean, variance = m0 + alpha * m1, v00 + alpha * (2.0 * v01 + alpha * v11)
+    else:
+        u, sign = 1.0 / abs(alpha), math.copysign(1.0, alpha)
+        mean, variance = m0 * u + sign * m1, v11 + u * (2.0 * sign * v01 + u * v00)
+    if math.isnan(mean) or math.isnan(variance):
+        return np.nan
+    if variance <= 0.0:  # a rounding error below zero is zero
+        return np.inf * mean  # nan when there is no signal either
+    return mean / math.sqrt(variance)
+
+
+@ufunc
+def _accuracy(alpha: float, m0: float, m1: float, v00: float, v01: float, v11: float) -> float:
+    return 0.5 * math.erfc(-math.sqrt(0.5) * _signal_to_noise(alpha, m0, m1, v00, v01, v11))
+
+
+@ufunc
+def _error(alpha: float, m0: float, m1: float, v00: float, v01: float, v11: float) -> float:
+    return 0.5 * math.erfc(math.sqrt(0.5) * _signal_to_noise(alpha, m0, m1, v00, v01, v11))
+
+
+@ufunc
+def _risk(alpha: float, m0: float, m1: float, v00: float, v01: float, v11: float) -> float:
+    if m1 == 0.0 and v11 == 0.0:
+        return (1.0 - m0) ** 2 + v00
+    if math.isinf(alpha):
+        return np.inf
+    return (1.0 - m0 - alpha * m1) ** 2 + max(v00 + alpha * (2.0 * v01 + alpha * v11), 0.0)
+
+
+@ufunc
+def _optimal_alpha(m0: float, m1: float, v00: float, v01: float, v11: float) -> float:
+    """V⁻¹M in units where both variances are 1: its second entry over its first."""
+    if not (0.0 < v00 < np.inf and 0.0 < v11 < np.inf):
+        return np.nan
+    scale0, scale1 = math.sqrt(v00), math.sqrt(v11)
+    correlation = v01 / scale0 / scale1
+    if not 1.0 - abs(correlation) > 2.0 * _SINGULAR:
+        return np.nan
+    x0 = m0 / scale0 - correlation * (m1 / scale1)
+    x1 = m1 / scale1 - correlation * (m0 / scale0)
+    if x0 > 0.0:
+        return x1 / x0 * (scale0 / scale1)
+    return np.inf * m1  # the supremum is at infinity; nan when there is no signal at all
+
+
+class _Law:
+    """What a margin law and a risk law share: a batch of forms in a = (1, α)."""
+
+    @property
+    def n_sources(self) -> int:
+        """K, the number of sources."""
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the batch; () for a single law."""
+        raise NotImplementedError
+
+    def _alpha(self, alpha: ArrayLike | None, *, infinite: bool) -> FloatArray:
+        """Check α: no trailing axis for one source, one of length K for several, None (nothing) without sources."""
+        if alpha is None:
+            if self.n_sources:
+                raise ValueError(f"alpha is required: this law has {self.n_sources} source(s)")
+            return np.zeros((0,))
+        if not self.n_sources:
+            raise ValueError("alpha must be left out: this law has no source")
+        array = real_array("alpha", alpha, infinite=infinite)
+        if self.n_sources > 1 and array.shape[-1:] != (self.n_sources,):
+            raise ValueError(
+                f"alpha must have a trailing axis of length {self.n_sources}, one entry per source, "
+                f"got shape {array.shape}"
+            )
+        core = () if self.n_sources == 1 else (self.n_sources,)
+        broadcast_shape({"alpha": array.shape[: array.ndim - len(core)], "the law": self.shape})
+        return array
+
+
+def _plain(value: Any) -> Result:
+    """Return a 0-d result as a Python float, everything else as an array."""
+    return float(value) if np.ndim(value) == 0 else np.asarray(value)
+
+
+@dataclass(frozen=True, eq=False)
+class MarginLaw(_Law):
+    """Gaussian law of the margin y·w_αᵀx as a function of α, or a batch of such laws.
+
+    Parameters
+    ----------
+    mean : array_like, shape (..., K+1)
+        M: the margin's mean is ``M[0] + Σ α_k M[k]``.
+    cov : array_like, shape (..., K+1, K+1)
+        V: the margin's variance is ``aᵀ V a`` with ``a = (1, α)``; symmetric and positive semi-definite to a relative
+        1e-10. K = 0 (no source) is plain ridge. An infinite V₀₀ stands for interpolation without regularisation.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, an entry is nan or infinite (save +inf on the diagonal of `cov`), or `cov` is not
+        symmetric positive semi-definite.
+
+    Notes
+    -----
+    With one source α has no trailing axis and broadcasts against the batch: use ``alpha[:, None]`` for a curve of
+    each law. With K > 1 sources α and `optimal_alpha` carry a trailing axis of length K. α = ±inf stands for the limit.
+    Results of 0-d laws are Python floats.
+
+    Laws made by the package's own fronts may hold nan where their problem is undefined; all answers are nan there.
+
+    Examples
+    --------
+    >>> law = MarginLaw(mean=[0.5, 0.4], cov=[[1.0, 0.1], [0.1, 0.5]])
+    >>> round(law.optimal_alpha(), 6)
+    1.666667
+    >>> round(law.accuracy(1.0), 4), round(law.accuracy(law.optimal_alpha()), 4)
+    (0.755, 0.7602)
+    """
+
+    mean: FloatArray
+    cov: FloatArray
+
+    def __init__(self, mean: ArrayLike, cov: ArrayLike) -> None:
+        mean_array = real_array("mean", mean)
+        cov_array = real_array("cov", cov, infinite=True)
+        _check_shapes(mean_array, "cov", cov_array)
+        off_diagonal = ~np.eye(cov_array.shape[-1], dtype=bool)
+        if np.isinf(cov_array[..., off_diagonal]).any() or (cov_array == -np.inf).any():
+            raise ValueError("cov must be finite, save +inf on its diagonal")
+        _check_positive(cov_array)
+        self._set(mean_array.copy(), cov_array.copy())
+
+    def _set(self, mean: FloatArray, cov: FloatArray) -> None:
+        mean.flags.writeable = False
+        cov.flags.writeable = False
+        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "cov", cov)
+
+    @classmethod
+    def _trusted(cls, mean: FloatArray, cov: FloatArray) -> "MarginLaw":
+        """Wrap arrays of a front of this package: no copy, no check, nan allowed."""
+        law = object.__new__(cls)
+        law._set(mean, cov)
+        return law
+
+    @property
+    def n_sources(self) -> int:
+        """K, the number of sources."""
+        return int(self.mean.shape[-1]) - 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the batch; () for a single law."""
+        return self.mean.shape[:-1]
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a single law has no length")
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> "MarginLaw":
+        """Select laws along the batch."""
+        if not self.shape:
+            raise IndexError("a single law cannot be indexed")
+        batch = np.arange(math.prod(self.shape)).reshape(self.shape)[index]
+        size = self.n_sources + 1
+        return MarginLaw._trusted(self.mean.reshape(-1, size)[batch], self.cov.reshape(-1, size, size)[batch])
+
+    def __repr__(self) -> str:
+        if self.shape:
+            return f"MarginLaw(shape={self.shape}, n_sources={self.n_sources})"
+        return f"MarginLaw(mean={self.mean.tolist()}, cov={self.cov.tolist()})"
+
+    def _numbers(self, alpha: ArrayLike | None) -> tuple[FloatArray, ...]:
+        """Return (α, M₀, M₁, V₀₀, V₀₁, V₁₁): of the one source, or of the sources' combination at α = 1."""
+        array = self._alpha(alpha, infinite=self.n_sources == 1)
+        mean, cov = self.mean, self.cov
+        if self.n_sources == 1:
+            return array, mean[..., 0], mean[..., 1], cov[..., 0, 0], cov[..., 0, 1], cov[..., 1, 1]
+        return (
+            np.ones(()),
+            mean[..., 0],
+            np.einsum("...k,...k->...", mean[..., 1:], array),
+            cov[..., 0, 0],
+            np.einsum("...k,...k->...", cov[..., 0, 1:], array),
+            np.einsum("...j,...jk,...k->...", array, cov[..., 1:, 1:], array),
+        )
+
+    def accuracy(self, alpha: ArrayLike | None = None) -> Result:
+        """Probability Φ(mean/√var) that a fresh target point is classified correctly.
+
+        Parameters
+        ----------
+        alpha : array_like
+            Scale(s) of the source; see the class notes for shapes. Left out when there is no source.
+
+        Returns
+        -------
+        float or ndarray
+            Signed: below ½ where the classifier learns the opposite. nan where the law is, or where mean and variance
+            are both 0.
+        """
+        return _plain(_accuracy(*self._numbers(alpha)))
+
+    def error(self, alpha: ArrayLike | None = None) -> Result:
+        """Probability of a wrong classification, exact in relative terms where it is tiny.
+
+        Parameters
+        ----------
+        alpha : array_like
+            As in `accuracy`.
+
+        Returns
+        -------
+        float or ndarray
+            ``1 - accuracy(alpha)``, without the cancellation.
+        """
+        return _plain(_error(*self._numbers(alpha)))
+
+    def risk(self, alpha: ArrayLike | None = None) -> Result:
+        """Squared risk ``E(1 − y w_αᵀx)² = (1 − mean)² + var`` for clean labels.
+
+        Parameters
+        ----------
+        alpha : array_like
+            As in `accuracy`.
+
+        Returns
+        -------
+        float or ndarray
+            The risk; `risk_law` gives it as a quadratic, also for observed (noisy) labels.
+        """
+        return _plain(_risk(*self._numbers(alpha)))
+
+    def optimal_alpha(self) -> Result:
+        """α* that maximises the accuracy: ``x[1:]/x[0]`` with ``x = V⁻¹M``.
+
+        Returns
+        -------
+        float or ndarray
+            Batch shape, with a trailing axis of length K for K > 1. Where ``x[0] ≤ 0`` the supremum lies at infinity:
+            ``sign(M₁)·inf`` for one source, nan for several (`best_direction` tells). nan where V is singular.
+        """
+        if self.n_sources == 1:
+            mean, cov = self.mean, self.cov
+            return _plain(_optimal_alpha(mean[..., 0], mean[..., 1], cov[..., 0, 0], cov[..., 0, 1], cov[..., 1, 1]))
+        direction = self.best_direction()
+        finite = direction[..., :1] == 1.0
+        return _plain(np.where(finite, direction[..., 1:], np.nan))
+
+    def best_direction(self) -> FloatArray:
+        """Direction ``a`` in (1, α) space in which the accuracy is best, finite even where α* is not.
+
+        Returns
+        -------
+        ndarray, shape (..., K+1)
+            ``(1, α*)`` where α* is finite, ``(0, u)`` with the unit vector u along ``V₁₁⁻¹M₁`` (source block) where the
+            supremum lies at infinity, nan where V is singular or there is no signal.
+        """
+        x = _whitened(self.cov, self.mean)
+        first = x[..., :1]
+        at_infinity = np.zeros_like(x)
+        at_infinity[..., 1:] = _whitened(self.cov[..., 1:, 1:], self.mean[..., 1:])
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            at_infinity /= np.linalg.norm(at_infinity, axis=-1, keepdims=True)
+            result = np.where(first > 0.0, x / first, at_infinity)
+        return np.where(np.isnan(x).any(axis=-1, keepdims=True), np.nan, result)
+
+    def best_accuracy(self) -> Result:
+        """Accuracy at the optimum, ``Φ(√(MᵀV⁻¹M))`` where α* is finite, else the supremum at infinity.
+
+        Returns
+        -------
+        float or ndarray
+            Defined as well where no α matters because the classifier has forgotten its sources (M and V vanish in the
+            source block: γ = 0 with more samples than dimensions). nan where V is otherwise singular.
+        """
+        if self.n_sources == 0:
+            return self.accuracy()
+        mean, cov = self.mean, self.cov
+        forgotten = (mean[..., 1:] == 0.0).all(axis=-1) & (cov[..., 1:, 1:] == 0.0).all(axis=(-2, -1))
+        direction = self.best_direction()
+        defined = np.asarray(~np.isnan(direction).any(axis=-1))
+        scratch = np.zeros_like(direction)
+        scratch[..., 0] = 1.0
+        a = np.where(defined[..., None], direction, scratch)
+        zero = np.zeros(())
+        signal = np.einsum("...k,...k->...", a, mean)
+        noise = np.einsum("...j,...jk,...k->...", a, np.where(a[..., :, None] == 0.0, 0.0, cov), a)
+        best = _accuracy(zero, signal, zero, noise, zero, zero)
+        return _plain(np.where(defined | forgotten, best, np.nan))
+
+    def worst_alpha(self) -> Result:
+        """α at which the margin's mean vanishes, ``−M₀/M₁``: accuracy is exactly ½ there (one source).
+
+        Returns
+        -------
+        float or ndarray
+            The zero of the mean, not a minimum: beyond it accuracy is below ½. nan where the source has no mean
+            margin (M₁ = 0).
+
+        Raises
+        ------
+        ValueError
+            If the law does not have exactly one source.
+        """
+        if self.n_sources != 1:
+            raise ValueError(f"worst_alpha needs a law with one source, this one has {self.n_sources}")
+        m0, m1 = self.mean[..., 0], self.mean[..., 1]
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return _plain(np.where(m1 == 0.0, np.nan, -m0 / m1))
+
+    def risk_law(self, label_noise: ArrayLike = 0.0) -> "RiskLaw":
+        """Squared risk as a quadratic in α, for labels flipped with probability `label_noise`.
+
+        Parameters
+        ----------
+        label_noise : array_like, default 0
+            ε of the *observed* labels on which the risk is measured, in [0, ½); 0 is the risk for clean labels,
+            the training label noise gives what leave-one-out risk estimates.
+
+        Returns
+        -------
+        RiskLaw
+            ``1 − 2(1−2ε)·mean + mean² + var`` of this law's batch shape (broadcast with `label_noise`).
+        """
+        t = 1.0 - 2.0 * real_array("label_noise", label_noise, 0.0, 0.5, open_high=True)
+        broadcast_shape({"label_noise": t.shape, "the law": self.shape})
+        t, mean, cov = t[..., None], self.mean, self.cov
+        m0, m1 = mean[..., :1], mean[..., 1:]
+        constant = (1.0 - t) * (1.0 + t) + (t - m0) ** 2 + cov[..., 0, :1]
+        return RiskLaw._trusted(
+            constant[..., 0], (t - m0) * m1 - cov[..., 0, 1:], cov[..., 1:, 1:] + m1[..., :, None] * m1[..., None, :]
+        )
+
+    def risk_optimal_alpha(self) -> Result:
+        """α that minimises the squared risk for clean labels.
+
+        Returns
+        -------
+        float or ndarray
+            ``(V₁₁ + M₁M₁ᵀ)⁻¹((1−M₀)M₁ − V₁₀)`` (source block), shaped as `optimal_alpha`; nan where singular.
+        """
+        return self.risk_law().optimal_alpha()
+
+
+@dataclass(frozen=True, eq=False)
+class RiskLaw(_Law):
+    """A squared risk that is quadratic in α: ``constant − 2 linear·α + αᵀ quadratic α``, or a batch of them.
+
+    Parameters
+    ----------
+    constant : array_like, shape (...)
+        Risk at α = 0.
+    linear : array_like, shape (..., K)
+        Minus half the gradient at α = 0.
+    quadratic : array_like, shape (..., K, K)
+        Half the Hessian, symmetric positive semi-definite to a relative 1e-10.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, an entry is not finite, or `quadratic` is not symmetric positive semi-definite.
+
+    Examples
+    --------
+    >>> law = RiskLaw(constant=1.0, linear=[0.5], quadratic=[[2.0]])
+    >>> law.optimal_alpha(), law.risk(0.25), law.best_risk()
+    (0.25, 0.875, 0.875)
+    """
+
+    constant: FloatArray
+    linear: FloatArray
+    quadratic: FloatArray
+
+    def __init__(self, constant: ArrayLike, linear: ArrayLike, quadratic: ArrayLike) -> None:
+        constant_array = real_array("constant", constant)
+        linear_array = real_array("linear", linear)
+        quadratic_array = real_array("quadratic", quadratic)
+        _check_shapes(linear_array, "quadratic", quadratic_array, name="linear")
+        if constant_array.shape != linear_array.shape[:-1]:
+            raise ValueError(
+                f"constant must have the batch shape {linear_array.shape[:-1]} of linear, got {constant_array.shape}"
+            )
+        _check_positive(quadratic_array, name="quadratic")
+        self._set(constant_array.copy(), linear_array.copy(), quadratic_array.copy())
+
+    def _set(self, constant: FloatArray, linear: FloatArray, quadratic: FloatArray) -> None:
+        object.__setattr__(self, "constant", constant)
+        object.__setattr__(self, "linear", linear)
+        object.__setattr__(self, "quadratic", quadratic)
+
+    @classmethod
+    def _trusted(cls, constant: FloatArray, linear: FloatArray, quadratic: FloatArray) -> "RiskLaw":
+        law = object.__new__(cls)
+        law._set(constant, linear, quadratic)
+        return law
+
+    @property
+    def n_sources(self) -> int:
+        """K, the number of sources."""
+        return int(self.linear.shape[-1])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the batch; () for a single law."""
+        return self.linear.shape[:-1]
+
+    def __repr__(self) -> str:
+        return f"RiskLaw(shape={self.shape}, n_sources={self.n_sources})"
+
+    def risk(self, alpha: ArrayLike | None = None) -> Result:
+        """Risk at α, shaped as in `MarginLaw`.
+
+        Parameters
+        ----------
+        alpha : array_like
+            Finite scale(s) of the source(s); left out when there is none.
+
+        Returns
+        -------
+        float or ndarray
+            ``constant − 2 linear·α + αᵀ quadratic α``.
+        """
+        array = self._alpha(alpha, infinite=False)
+        if self.n_sources == 1:
+            array = array[..., None]
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _plain(
+                self.constant
+                - 2.0 * np.einsum("...k,...k->...", self.linear, array)
+                + np.einsum("...j,...jk,...k->...", array, self.quadratic, array)
+            )
+
+    def optimal_alpha(self) -> Result:
+        """α of least risk, ``quadratic⁻¹ linear``.
+
+        Returns
+        -------
+        float or ndarray
+            Batch shape, with a trailing axis of length K for K > 1; nan where `quadratic` is singular.
+        """
+        alpha = _whitened(self.quadratic, self.linear)
+        return _plain(alpha[..., 0] if self.n_sources == 1 else alpha)
+
+    def best_risk(self) -> Result:
+        """Risk at `optimal_alpha`.
+
+        Returns
+        -------
+        float or ndarray
+            Batch shape; nan where α is.
+        """
+        if self.n_sources == 0:
+            return self.risk()
+        alpha = np.asarray(self.optimal_alpha())
+        defined = ~np.isnan(alpha)
+        risk = self.risk(np.where(defined, alpha, 0.0))
+        return _plain(np.where(defined if self.n_sources == 1 else defined.all(axis=-1), risk, np.nan))
+
+
+def _whitened(matrix: FloatArray, vector: FloatArray) -> FloatArray:
+    """Solve ``matrix · x = vector`` on the last axes, scaled to unit diagonal; nan where singular or not finite."""
+    size = vector.shape[-1]
+    diagonal = np.einsum("...ii->...i", matrix)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        scale = np.sqrt(diagonal)
+        correlation = matrix / scale[..., :, None] / scale[..., None, :]
+        scaled = vector / scale
+    good = np.isfinite(correlation).all(axis=(-2, -1)) & np.isfinite(scaled).all(axis=-1)
+    good &= np.isfinite(diagonal).all(axis=-1)
+    correlation = np.where(good[..., None, None], correlation, np.eye(size))
+    if size:
+        good &= np.linalg.eigvalsh(correlation)[..., 0] > size * _SINGULAR
+    correlation = np.where(good[..., None, None], correlation, np.eye(size))
+    scaled = np.where(good[..., None], scaled, 0.0)
+    x = np.linalg.solve(correlation, scaled[..., None])[..., 0]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return np.where(good[..., None], x / scale, np.nan)
+
+
+def _check_shapes(vector: FloatArray, matrix_name: str, matrix: FloatArray, *, name: str = "mean") -> None:
+    if vector.ndim == 0 or (name == "mean" and vector.shape[-1] == 0):
+        raise ValueError(f"{name} must have a trailing axis, one entry per coefficient, got shape {vector.shape}")
+    expected = (*vector.shape, vector.shape[-1])
+    if matrix.shape != expected:
+        raise ValueError(f"{matrix_name} must have shape {expected} to fit {name} {vector.shape}, got {matrix.shape}")
+
+
+def _check_positive(matrix: FloatArray, *, name: str = "cov") -> None:
+    """Refuse what is not symmetric positive semi-definite to a relative 1e-10 (an infinite variance passes)."""
+    finite = np.where(np.isinf(matrix), 0.0, matrix)
+    scale = np.abs(finite).max(axis=(-2, -1), initial=0.0)
+    if (np.abs(finite - np.swapaxes(finite, -1, -2)).max(axis=(-2, -1), initial=0.0) > _SYMMETRY * scale).any():
+        raise ValueError(f"{name} must be symmetric")
+    if matrix.shape[-1]:
+        diagonal = np.where(np.isinf(np.einsum("...ii->...i", matrix)), scale[..., None], 0.0)
+        lowest = np.linalg.eigvalsh(finite + diagonal[..., None] * np.eye(matrix.shape[-1]))[..., 0]
+        if (lowest < -_SYMMETRY * scale).any():
+            raise ValueError(f"{name} must be positive semi-definite, its lowest eigenvalue is {lowest.min():.3g}")

@@ -1,0 +1,90 @@
+"""Transfer problems: frozen descriptions that check their parameters once, so that no front has to.
+
+The isotropic problem (THEORY §1): target samples ``x = y μ_β + z`` with ``μ_β = β μ + √(1−β²) μ_⊥``, μ ⊥ μ_⊥,
+z ~ N(0, I_p), and a source classifier that is either the oracle ``w̃ = μ`` or the ridge classifier of `n_source`
+samples ``x = y μ + z`` with penalty `gamma_source`.
+"""
+
+from dataclasses import dataclass
+
+from numpy.typing import ArrayLike
+
+from rmt_alpha._validation import broadcast_shape, real_array
+
+
+@dataclass(frozen=True, eq=False)
+class Isotropic:
+    """One isotropic transfer problem, or an array of them (all parameters broadcast).
+
+    Parameters
+    ----------
+    beta : array_like
+        Alignment β of the two tasks, in [-1, 1].
+    n : array_like
+        Number of target samples, positive; any real number, since the theory only sees ratios.
+    p : array_like
+        Dimension, positive.
+    gamma : array_like
+        Ridge penalty γ ≥ 0 of the fine-tuning.
+    mu, mu_perp : array_like, default 1
+        Norms of μ and μ_⊥, non-negative.
+    n_source : array_like, optional
+        Number N of source samples. None: the oracle source w̃ = μ.
+    gamma_source : array_like, optional
+        Ridge penalty γ̃ ≥ 0 of the source; required with `n_source`, forbidden without.
+    label_noise, label_noise_source : array_like, default 0
+        Probability ε in [0, ½) that a training label is flipped, in the target and in the source.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside its range, if the shapes do not broadcast, or if only one of `n_source`,
+        `gamma_source` is given, or label noise of a source that was not trained.
+
+    Examples
+    --------
+    >>> problem = Isotropic([0.2, 0.8], n=200, p=400, gamma=0.1)
+    >>> problem.shape
+    (2,)
+    """
+
+    beta: ArrayLike
+    n: ArrayLike
+    p: ArrayLike
+    gamma: ArrayLike
+    mu: ArrayLike = 1.0
+    mu_perp: ArrayLike = 1.0
+    n_source: ArrayLike | None = None
+    gamma_source: ArrayLike | None = None
+    label_noise: ArrayLike = 0.0
+    label_noise_source: ArrayLike = 0.0
+
+    def __post_init__(self) -> None:
+        checked = {
+            "beta": real_array("beta", self.beta, -1.0, 1.0),
+            "n": real_array("n", self.n, 0.0, open_low=True),
+            "p": real_array("p", self.p, 0.0, open_low=True),
+            "gamma": real_array("gamma", self.gamma, 0.0),
+            "mu": real_array("mu", self.mu, 0.0),
+            "mu_perp": real_array("mu_perp", self.mu_perp, 0.0),
+            "label_noise": real_array("label_noise", self.label_noise, 0.0, 0.5, open_high=True),
+            "label_noise_source": real_array("label_noise_source", self.label_noise_source, 0.0, 0.5, open_high=True),
+        }
+        if self.n_source is not None and self.gamma_source is not None:
+            checked["n_source"] = real_array("n_source", self.n_source, 0.0, open_low=True)
+            checked["gamma_source"] = real_array("gamma_source", self.gamma_source, 0.0)
+        elif self.n_source is not None:
+            raise ValueError("gamma_source is required with n_source, for the ridge of the source")
+        elif self.gamma_source is not None:
+            raise ValueError("gamma_source needs n_source: without it the source is the oracle w̃ = mu, never trained")
+        elif checked["label_noise_source"].any():
+            raise ValueError("label_noise_source needs n_source: the oracle source w̃ = mu saw no labels")
+        shape = broadcast_shape({name: array.shape for name, array in checked.items()})
+        for name, array in checked.items():
+            object.__setattr__(self, name, array)
+        object.__setattr__(self, "_shape", shape)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape to which all parameters broadcast."""
+        return self._shape  # type: ignore[attr-defined,no-any-return]

@@ -1,0 +1,1 @@
+"""Deterministic equivalents: theory that turns a problem into a law."""
