@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rmt_alpha.laws import MarginLaw, RiskLaw
     from rmt_alpha.problem import Isotropic
+    from rmt_alpha.simulation.runner import Simulation, simulate
     from rmt_alpha.theory.isotropic import accuracy, margin_law, optimal_alpha, risk, worst_alpha
 
 __version__ = "0.1.0"
@@ -17,10 +18,12 @@ _PUBLIC = {
     "Isotropic": "problem",
     "MarginLaw": "laws",
     "RiskLaw": "laws",
+    "Simulation": "simulation.runner",
     "accuracy": "theory.isotropic",
     "margin_law": "theory.isotropic",
     "optimal_alpha": "theory.isotropic",
     "risk": "theory.isotropic",
+    "simulate": "simulation.runner",
     "worst_alpha": "theory.isotropic",
 }
 
@@ -28,11 +31,13 @@ __all__ = [
     "Isotropic",
     "MarginLaw",
     "RiskLaw",
+    "Simulation",
     "__version__",
     "accuracy",
     "margin_law",
     "optimal_alpha",
     "risk",
+    "simulate",
     "worst_alpha",
 ]
 

@@ -16,13 +16,15 @@ branch.
 """
 
 import hashlib
+import inspect
 import os
 import pathlib
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, wraps
+from functools import cache, update_wrapper, wraps
 from typing import Any, Protocol, TypeVar, cast
 
 import numba
@@ -30,9 +32,8 @@ import numpy as np
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-config: Any = numba.config  # typed loosely, as Numba's decorators have no types
-_vectorize: Any = numba.vectorize
-_guvectorize: Any = numba.guvectorize
+_numba: Any = numba  # typed loosely: Numba's decorators have no types
+config = _numba.config
 
 _lock = threading.Lock()
 
@@ -46,42 +47,60 @@ class Ufunc(Protocol):
 
 def jit(function: Kernel) -> Kernel:
     """Compile a scalar function for use inside other kernels (it is inlined there and cached with them)."""
-    return cast(Kernel, numba.njit(error_model="numpy", nogil=True)(function))
+    return cast(Kernel, _numba.njit(error_model="numpy", nogil=True)(function))
 
 
 def ufunc(function: Callable[..., float]) -> Ufunc:
     """Make a NumPy ufunc, one float64 output, of a scalar kernel of float64 arguments."""
     if config.DISABLE_JIT:
         return _interpreted(function, None)
-    with _cache_folder() as cached:
-        compiled: Ufunc = _vectorize(cache=cached)(function)
-    return compiled
+    arguments = ",".join(["float64"] * len(inspect.signature(function).parameters))
+    return _Lazy(function, lambda cached: _numba.vectorize([f"float64({arguments})"], cache=cached))
 
 
-def gufunc(signature: str) -> Callable[[Callable[..., None]], Ufunc]:
-    """Make a generalised ufunc; the caller passes the output arrays, so that it compiles at its first call."""
+def gufunc(layout: str) -> Callable[[Callable[..., None]], Ufunc]:
+    """Make a generalised ufunc of float64 arrays with this layout; the caller passes the output arrays."""
 
     def decorate(function: Callable[..., None]) -> Ufunc:
         if config.DISABLE_JIT:
-            return _interpreted(function, signature)
-        with _cache_folder() as cached:
-            compiled: Ufunc = _guvectorize(signature, cache=cached)(function)
-        return compiled
+            return _interpreted(function, layout)
+        arguments = ",".join("float64" + ("[" + ",".join([":"] * n) + "]" if n else "") for n in _core_ndims(layout))
+        return _Lazy(function, lambda cached: _numba.guvectorize([f"void({arguments})"], layout, cache=cached))
 
     return decorate
 
 
+def _core_ndims(layout: str) -> list[int]:
+    """Return the number of core dimensions of each operand of a layout such as ``(),(k)->(k,k)``."""
+    return [len(core.split(",")) if core else 0 for core in re.findall(r"\((.*?)\)", layout)]
+
+
+class _Lazy:
+    """A kernel that is compiled, or read from the cache, when it is first called."""
+
+    def __init__(self, function: Callable[..., Any], decorator: Callable[[bool], Any]) -> None:
+        update_wrapper(self, function)
+        self._function, self._decorator = function, decorator
+        self._compiled: Any = None
+
+    def __call__(self, *args: Any) -> Any:
+        if self._compiled is None:
+            with _lock:
+                if self._compiled is None:
+                    with _cache_folder() as cached:
+                        self._compiled = self._decorator(cached)(self._function)
+        return self._compiled(*args)
+
+
 @contextmanager
 def _cache_folder() -> Iterator[bool]:
-    """Point Numba at this package's cache while a kernel is declared; yield whether there is one."""
-    folder = _cache_path()
-    with _lock:
-        before = config.CACHE_DIR
-        config.CACHE_DIR = folder or before
-        try:
-            yield folder is not None
-        finally:
-            config.CACHE_DIR = before
+    """Point Numba at this package's cache while a kernel is compiled; yield whether there is one."""
+    folder, before = _cache_path(), config.CACHE_DIR
+    config.CACHE_DIR = folder or before
+    try:
+        yield folder is not None
+    finally:
+        config.CACHE_DIR = before
 
 
 @cache
@@ -114,9 +133,9 @@ def _source_hash() -> str:
     return digest.hexdigest()[:16]
 
 
-def _interpreted(function: Callable[..., Any], signature: str | None) -> Ufunc:
+def _interpreted(function: Callable[..., Any], layout: str | None) -> Ufunc:
     """Return the Python function as a ufunc: NumPy scalars in, so that its arithmetic follows IEEE as well."""
-    if signature is None:
+    if layout is None:
 
         def scalar(*args: Any) -> Any:
             with np.errstate(all="ignore"):
@@ -125,17 +144,15 @@ def _interpreted(function: Callable[..., Any], signature: str | None) -> Ufunc:
         loop = np.vectorize(scalar, otypes=[np.float64])
         return cast(Ufunc, wraps(function)(lambda *args: loop(*args)[()]))
 
-    inputs, outputs = (part.count("(") for part in signature.split("->"))
-    cores = [part.count(",") + 1 if part else 0 for part in signature.replace("->", ",")[1:-1].split("),(")]
+    cores = _core_ndims(layout)
 
     def looped(*args: Any) -> None:
         arrays = [np.asarray(arg) for arg in args]
-        shape = np.broadcast_shapes(*(a.shape[: a.ndim - core] for a, core in zip(arrays, cores, strict=True)))
+        shape = arrays[-1].shape[: arrays[-1].ndim - cores[-1]]  # the outputs come last, and in full shape
         views = [
-            a if i >= inputs else np.broadcast_to(a, shape + a.shape[a.ndim - core :])
-            for i, (a, core) in enumerate(zip(arrays, cores, strict=True))
+            np.broadcast_to(a, shape + a.shape[a.ndim - core :]) if a.shape[: a.ndim - core] != shape else a
+            for a, core in zip(arrays, cores, strict=True)
         ]
-        assert len(views) == inputs + outputs
         with np.errstate(all="ignore"):
             for index in np.ndindex(shape):
                 function(*(view[index] for view in views))

@@ -5,11 +5,12 @@ z ~ N(0, I_p), and a source classifier that is either the oracle ``w̃ = μ`` or
 samples ``x = y μ + z`` with penalty `gamma_source`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from rmt_alpha._validation import broadcast_shape, real_array
+from rmt_alpha._validation import FloatArray, broadcast_shape, integer, real, real_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,3 +89,52 @@ class Isotropic:
     def shape(self) -> tuple[int, ...]:
         """The shape to which all parameters broadcast."""
         return self._shape  # type: ignore[attr-defined,no-any-return]
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """An isotropic problem that can be carried out: whole numbers of samples and features, one value of each parameter.
+
+    Only `beta` may be an array: one experiment then serves all its entries, which share source and noise.
+
+    Parameters
+    ----------
+    beta, n, p, gamma, mu, mu_perp, n_source, gamma_source, label_noise, label_noise_source
+        As in `Isotropic`.
+
+    Raises
+    ------
+    ValueError
+        As in `Isotropic`; also if a parameter other than `beta` is an array, if n, p or n_source is not an integer, or
+        if p = 1 leaves no room for μ_⊥ (which |β| < 1 and mu_perp > 0 ask for).
+
+    Examples
+    --------
+    >>> Experiment(0.8, n=10.5, p=20, gamma=0.1)
+    Traceback (most recent call last):
+        ...
+    ValueError: n must be an integer, got 10.5
+    """
+
+    beta: FloatArray
+    n: int
+    p: int
+    gamma: float
+    mu: float = 1.0
+    mu_perp: float = 1.0
+    n_source: int | None = None
+    gamma_source: float | None = None
+    label_noise: float = 0.0
+    label_noise_source: float = 0.0
+
+    def __post_init__(self) -> None:
+        problem = Isotropic(**{field.name: getattr(self, field.name) for field in fields(self)})
+        object.__setattr__(self, "beta", problem.beta)
+        for name in ("gamma", "mu", "mu_perp", "gamma_source", "label_noise", "label_noise_source"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, real(name, getattr(self, name)))
+        for name in ("n", "p", "n_source"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, integer(name, getattr(self, name)))
+        if self.p == 1 and self.mu_perp != 0.0 and np.any(np.abs(self.beta) != 1.0):
+            raise ValueError("p must be at least 2 unless |beta| = 1 or mu_perp = 0: p = 1 has no room for mu_perp")

@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rmt_alpha._elementwise import elementwise
-from rmt_alpha._jit import gufunc, jit, ufunc
+from rmt_alpha._jit import Ufunc, gufunc, jit, ufunc
 from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, real_array
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.problem import Isotropic
@@ -62,7 +62,7 @@ def _effective_ridge(n: float, p: float, gamma: float) -> float:
 
 
 @ufunc
-def _resolution(n: float, p: float, gamma: float) -> float:
+def _residual_fraction(n: float, p: float, gamma: float) -> float:
     """Return h = ρ + κη/(1+κ)², which is 0 at γ = 0, p = n."""
     b = (p - n) / n + gamma
     kappa = _root(n, p, gamma)
@@ -207,7 +207,7 @@ def _source(problem: Isotropic) -> tuple[Any, Any]:
     if problem.n_source is None:
         return 1.0, 0.0
     n, gamma, noise = problem.n_source, problem.gamma_source, problem.label_noise_source
-    kappa, h = _effective_ridge(n, problem.p, gamma), _resolution(n, problem.p, gamma)
+    kappa, h = _effective_ridge(n, problem.p, gamma), _residual_fraction(n, problem.p, gamma)
     eta = np.divide(problem.p, n)
     return _source_gain(problem.mu, kappa, noise), _source_spread(problem.mu, kappa, h, eta, noise)
 
@@ -217,7 +217,7 @@ def _law(
 ) -> MarginLaw:
     check_memory(f"laws of shape {shape}", 48.0 * math.prod(shape))
     mean, cov = np.empty((*shape, 2)), np.empty((*shape, 2, 2))
-    kappa, h, eta = _effective_ridge(n, p, gamma), _resolution(n, p, gamma), np.divide(p, n)
+    kappa, h, eta = _effective_ridge(n, p, gamma), _residual_fraction(n, p, gamma), np.divide(p, n)
     _five_numbers(m2, s, w_perp2, gamma, kappa, h, eta, label_noise, np.empty(2), mean, cov)
     return MarginLaw._trusted(mean, cov)
 
@@ -603,14 +603,49 @@ def effective_ridge(n: ArrayLike, p: ArrayLike, gamma: ArrayLike) -> Any:
     >>> effective_ridge(200, 400, 0.0), effective_ridge(400, 200, 0.0)
     (1.0, 0.0)
     """
+    return _on_shapes(_effective_ridge, n, p, gamma)
+
+
+def residual_fraction(n: ArrayLike, p: ArrayLike, gamma: ArrayLike) -> Any:
+    """Fraction h = 1 − df₂/n of the samples left as residual degrees of freedom: what ridge variances are divided by.
+
+    Parameters
+    ----------
+    n, p, gamma : float or array_like
+        As in `effective_ridge`.
+
+    Returns
+    -------
+    float or ndarray
+        ``h = 1 − η/(1+κ)²``, in [0, 1); 0 only at γ = 0, p = n, where the classifier diverges.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range or the shapes do not broadcast.
+
+    Notes
+    -----
+    THEORY §4. By the factorisation of THEORY §5 all that γ costs at α* is this factor.
+
+    Examples
+    --------
+    >>> residual_fraction(200, 400, 0.0), round(residual_fraction(200, 400, 1.0), 4)
+    (0.5, 0.7113)
+    """
+    return _on_shapes(_residual_fraction, n, p, gamma)
+
+
+def _on_shapes(kernel: Ufunc, n: ArrayLike, p: ArrayLike, gamma: ArrayLike) -> Any:
+    """Check (n, p, γ) and evaluate a kernel of them."""
     arrays = {
         "n": real_array("n", n, 0.0, open_low=True),
         "p": real_array("p", p, 0.0, open_low=True),
         "gamma": real_array("gamma", gamma, 0.0),
     }
     broadcast_shape({name: array.shape for name, array in arrays.items()})
-    kappa = _effective_ridge(*arrays.values())
-    return float(kappa) if np.ndim(kappa) == 0 else kappa
+    result = kernel(*arrays.values())
+    return float(result) if np.ndim(result) == 0 else result
 
 
 def source_numbers(

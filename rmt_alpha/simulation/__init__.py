@@ -1,0 +1,1 @@
+"""Finite-size experiments: samplers of the margin law, and the runner that repeats them."""

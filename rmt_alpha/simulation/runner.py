@@ -1,0 +1,277 @@
+"""Repeats an experiment: one seed, one stream per trial and role, results as a law with a leading trials axis.
+
+Randomness. Trial j of role r (0: target, 1: source) draws from the child ``spawn_key + (j, r)`` of the seed's
+`numpy.random.SeedSequence`. So trial j is the same whatever the number of trials, source and target do not disturb each
+other, and the caller's own object is left as it was.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from tqdm import tqdm
+
+from rmt_alpha._validation import FloatArray, check_memory, integer, real_array
+from rmt_alpha.laws import MarginLaw, Result
+from rmt_alpha.problem import Experiment
+from rmt_alpha.simulation import dense
+
+Seed = int | np.random.SeedSequence | np.random.Generator | None
+
+_METHODS = ("auto", "dense")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A Monte-Carlo mean with its standard error.
+
+    Parameters
+    ----------
+    value : float or ndarray
+        Mean over the trials.
+    stderr : float or ndarray
+        Standard error of `value`: the standard deviation between trials over √n; nan for a single trial.
+    n : int
+        Number of trials.
+    """
+
+    value: Result
+    stderr: Result
+    n: int
+
+    @classmethod
+    def of(cls, samples: FloatArray) -> "Estimate":
+        """Average over the leading axis.
+
+        Parameters
+        ----------
+        samples : ndarray, shape (n, ...)
+            One entry per trial.
+
+        Returns
+        -------
+        Estimate
+            Shaped like one sample; Python floats for scalars.
+
+        Examples
+        --------
+        >>> Estimate.of(np.array([1.0, 2.0, 3.0, 4.0]))
+        Estimate(value=2.5, stderr=0.6454972243679028, n=4)
+        """
+        n = len(samples)
+        value = samples.mean(axis=0)
+        stderr = samples.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full_like(value, np.nan)
+        if value.ndim == 0:
+            return cls(float(value), float(stderr), n)
+        return cls(value, stderr, n)
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """Finite-size experiments: one margin law per trial, good for every α.
+
+    Parameters
+    ----------
+    law : MarginLaw
+        Leading axis: trials; then the shape of `beta`. Given the trained weights the margin is exactly Gaussian, so the
+        accuracy of a trial has no test-set noise.
+    experiment : Experiment
+        What was repeated.
+    seed : SeedSequence
+        Reproduces the run; ``seed.entropy`` tells what was drawn for ``seed=None``.
+    """
+
+    law: MarginLaw
+    experiment: Experiment
+    seed: np.random.SeedSequence
+
+    def __repr__(self) -> str:
+        return f"Simulation(trials={len(self.law)}, shape={self.law.shape[1:]}, entropy={self.seed.entropy})"
+
+    def __getitem__(self, index: Any) -> "Simulation":
+        """Select entries of `beta`."""
+        experiment = replace(self.experiment, beta=self.experiment.beta[index])
+        return Simulation(self.law[:, index], experiment, self.seed)
+
+    def _against(self, alpha: ArrayLike) -> tuple[FloatArray, MarginLaw]:
+        """Return α and the law with axes for α between the trials and beta's own, so that they broadcast."""
+        array = real_array("alpha", alpha, infinite=True)
+        law = self.law
+        trials, batch = law.shape[0], law.shape[1:]
+        new = (1,) * (array.ndim - len(batch))
+        return array, MarginLaw._trusted(
+            law.mean.reshape(trials, *new, *batch, 2), law.cov.reshape(trials, *new, *batch, 2, 2)
+        )
+
+    def accuracy(self, alpha: ArrayLike) -> Estimate:
+        """Mean accuracy over the trials.
+
+        Parameters
+        ----------
+        alpha : array_like
+            Scale of the source; broadcasts against the shape of `beta`.
+
+        Returns
+        -------
+        Estimate
+            Of the broadcast shape.
+        """
+        array, law = self._against(alpha)
+        return Estimate.of(np.asarray(law.accuracy(array)))
+
+    def risk(self, alpha: ArrayLike) -> Estimate:
+        """Mean squared risk over the trials, for clean labels.
+
+        Parameters
+        ----------
+        alpha : array_like
+            As in `accuracy`.
+
+        Returns
+        -------
+        Estimate
+            Of the broadcast shape.
+        """
+        array, law = self._against(alpha)
+        return Estimate.of(np.asarray(law.risk(array)))
+
+    def quantile(self, alpha: ArrayLike, q: ArrayLike) -> Result:
+        """Quantiles of the accuracy between trials.
+
+        Parameters
+        ----------
+        alpha : array_like
+            As in `accuracy`.
+        q : array_like
+            Probabilities in [0, 1].
+
+        Returns
+        -------
+        float or ndarray
+            The shape of `q`, then the broadcast shape of `alpha` and `beta`.
+        """
+        array, law = self._against(alpha)
+        result = np.quantile(np.asarray(law.accuracy(array)), real_array("q", q, 0.0, 1.0), axis=0)
+        return float(result) if result.ndim == 0 else result
+
+    def optimal_alpha(self) -> FloatArray:
+        """Each trial's own α*, the one that is best for its data.
+
+        Returns
+        -------
+        ndarray, shape (trials, ...)
+            As `MarginLaw.optimal_alpha`.
+        """
+        return np.asarray(self.law.optimal_alpha())
+
+    def five_numbers(self) -> Estimate:
+        """Means over the trials of (M₀, M₁, V₀₀, V₀₁, V₁₁).
+
+        Returns
+        -------
+        Estimate
+            The shape of `beta`, then a trailing axis of length 5.
+        """
+        mean, cov = self.law.mean, self.law.cov
+        return Estimate.of(np.concatenate([mean, cov[..., 0, :], cov[..., 1, 1:]], axis=-1))
+
+
+def simulate(
+    beta: Any,
+    n: int,
+    p: int,
+    gamma: float,
+    *,
+    mu: float = 1.0,
+    mu_perp: float = 1.0,
+    n_source: int | None = None,
+    gamma_source: float | None = None,
+    label_noise: float = 0.0,
+    label_noise_source: float = 0.0,
+    trials: int = 1000,
+    seed: Seed = None,
+    method: str = "auto",
+    progress: bool = False,
+) -> Simulation:
+    """Carry out the transfer experiment many times: fresh source, fresh target, exact accuracy.
+
+    Parameters
+    ----------
+    beta : float or array_like
+        Alignment of the tasks, in [-1, 1]. All entries of an array share each trial's source and noise.
+    n, p, gamma, mu, mu_perp, n_source, gamma_source, label_noise, label_noise_source
+        As in `optimal_alpha`, single values; n, p and n_source are integers.
+    trials : int, default 1000
+        Number of experiments.
+    seed : int, SeedSequence, Generator or None
+        Source of randomness. The same seed gives the same trials, and a longer run starts with the shorter one. A
+        SeedSequence is left unchanged; a Generator is asked for one seed; None asks the operating system.
+    method : {"auto", "dense"}
+        How a trial is sampled: "dense" makes the data matrices. "auto" chooses for you.
+    progress : bool, default False
+        Show a progress bar on standard error.
+
+    Returns
+    -------
+    Simulation
+        The five numbers of every trial, and estimates made of them.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range, or the matrices of one trial would not fit in memory.
+
+    See Also
+    --------
+    margin_law : what these experiments converge to.
+
+    Examples
+    --------
+    >>> import rmt_alpha as ra
+    >>> setting = dict(beta=0.8, n=100, p=200, gamma=0.5)
+    >>> run = ra.simulate(**setting, trials=200, seed=1)
+    >>> estimate = run.accuracy(1.0)
+    >>> abs(estimate.value - ra.accuracy(1.0, **setting)) < 5 * estimate.stderr
+    True
+    """
+    experiment = Experiment(
+        beta,
+        n,
+        p,
+        gamma,
+        mu=mu,
+        mu_perp=mu_perp,
+        n_source=n_source,
+        gamma_source=gamma_source,
+        label_noise=label_noise,
+        label_noise_source=label_noise_source,
+    )
+    trials = integer("trials", trials)
+    if method not in _METHODS:
+        raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}")
+    shape = (trials, *experiment.beta.shape)
+    check_memory(f"the records of {trials} trials", 48.0 * np.prod(shape, dtype=float))
+    check_memory(
+        f"one trial at n={experiment.n}, p={experiment.p}, n_source={experiment.n_source}", dense.memory(experiment)
+    )
+    root = _seed_sequence(seed)
+    mean, cov = np.empty((*shape, 2)), np.empty((*shape, 2, 2))
+    for trial in tqdm(range(trials), desc="trials", disable=not progress):
+        target_stream, source_stream = (_stream(root, trial, role) for role in (0, 1))
+        mean[trial], cov[trial] = dense.draw(experiment, source_stream, target_stream)
+    return Simulation(MarginLaw._trusted(mean, cov), experiment, root)
+
+
+def _seed_sequence(seed: Any) -> np.random.SeedSequence:
+    if isinstance(seed, np.random.SeedSequence):
+        return seed
+    if isinstance(seed, np.random.Generator):
+        return np.random.SeedSequence(seed.integers(2**32, size=4, dtype=np.uint32).tolist())
+    return np.random.SeedSequence(None if seed is None else integer("seed", seed, low=0))
+
+
+def _stream(root: np.random.SeedSequence, *key: int) -> np.random.Generator:
+    """Return the child of `root` with this key, without counting it among the children that the caller spawned."""
+    child = np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, *key), pool_size=root.pool_size)
+    return np.random.Generator(np.random.PCG64(child))
