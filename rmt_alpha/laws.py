@@ -226,6 +226,25 @@ class MarginLaw(_Law):
             np.einsum("...j,...jk,...k->...", array, cov[..., 1:, 1:], array),
         )
 
+    def moments(self, alpha: ArrayLike | None = None) -> tuple[Result, Result]:
+        """Mean and variance of the margin at a finite α.
+
+        Parameters
+        ----------
+        alpha : array_like
+            As in `accuracy`, finite.
+
+        Returns
+        -------
+        mean, variance : float or ndarray
+            ``a·M`` and ``aᵀ V a`` with ``a = (1, α)``.
+        """
+        array, m0, m1, v00, v01, v11 = self._numbers(alpha)
+        if not np.isfinite(array).all():
+            raise ValueError("alpha must be finite: the moments have no limit")
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _plain(m0 + array * m1), _plain(v00 + array * (2.0 * v01 + array * v11))
+
     def accuracy(self, alpha: ArrayLike | None = None) -> Result:
         """Probability Φ(mean/√var) that a fresh target point is classified correctly.
 

@@ -119,6 +119,6 @@ def estimates(ax: Axes, alpha: ArrayLike, estimate: Estimate, *, label: str = "s
     >>> len(ax.containers)
     1
     """
-    style = {"fmt": "o", "markersize": 4, "capsize": 2} | style
-    ax.errorbar(alpha, estimate.value, yerr=2 * np.asarray(estimate.stderr), label=label, **style)
+    bars: dict[str, Any] = {"fmt": "o", "markersize": 4, "capsize": 2, **style}
+    ax.errorbar(alpha, estimate.value, yerr=2 * np.asarray(estimate.stderr), label=label, **bars)
     return ax
