@@ -17,6 +17,7 @@ branch.
 
 import hashlib
 import inspect
+import math
 import os
 import pathlib
 import re
@@ -37,6 +38,9 @@ config = _numba.config
 
 _lock = threading.Lock()
 
+_BLOCK = 2**14
+"""Elements in a block of `_Blocked`: ten operands fill 1.3 MB, and a block costs far more than the call of its loop."""
+
 
 class Ufunc(Protocol):
     """What a decorated kernel offers to its callers."""
@@ -55,7 +59,7 @@ def ufunc(function: Callable[..., float]) -> Ufunc:
     if config.DISABLE_JIT:
         return _interpreted(function, None)
     arguments = ",".join(["float64"] * len(inspect.signature(function).parameters))
-    return _Lazy(function, lambda cached: _numba.vectorize([f"float64({arguments})"], cache=cached))
+    return _Blocked(function, lambda cached: _numba.vectorize([f"float64({arguments})"], cache=cached))
 
 
 def gufunc(layout: str) -> Callable[[Callable[..., None]], Ufunc]:
@@ -90,6 +94,29 @@ class _Lazy:
                     with _cache_folder() as cached:
                         self._compiled = self._decorator(cached)(self._function)
         return self._compiled(*args)
+
+
+class _Blocked(_Lazy):
+    """A ufunc that evaluates long sweeps of some of its arguments block by block.
+
+    Numba's loop is vectorised only where every operand is contiguous, which a scalar beside an array is not. So scalars
+    are spread over one block, once, and the loop runs over blocks that stay in the processor's cache.
+    """
+
+    def __call__(self, *args: Any) -> Any:
+        swept = {np.shape(arg) for arg in args if np.ndim(arg)}
+        size = math.prod(next(iter(swept))) if len(swept) == 1 else 0
+        if size < 2 * _BLOCK or all(map(np.ndim, args)):
+            return super().__call__(*args)
+        result = np.empty(swept.pop())
+        flat = result.reshape(-1)
+        spread = [None if np.ndim(arg) else np.full(_BLOCK, arg) for arg in args]
+        arrays = [np.ascontiguousarray(arg).reshape(-1) for arg in args]
+        for start in range(0, size, _BLOCK):
+            stop = min(start + _BLOCK, size)
+            block = (a[start:stop] if s is None else s[: stop - start] for a, s in zip(arrays, spread, strict=True))
+            super().__call__(*block, flat[start:stop])
+        return result
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Examples
     --------
     >>> main(["optimal", "--beta", "0.8", "--n", "200", "--p", "400", "--gamma", "0.1", "--json"])  # doctest: +ELLIPSIS
-    {"beta": [0.8], "optimal_alpha": [1.2162...
+    {"beta": [0.8], "optimal_alpha": [1.2161...
     0
     """
     parser = _parser()
