@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import rmt_alpha as ra
+from rmt_alpha._validation import check_memory, integer
 
 PROBLEM = (
     "beta",
@@ -156,7 +157,8 @@ def curve(arguments: argparse.Namespace) -> Report:
     problem = _problem(arguments)
     law = ra.margin_law(**problem)
     low, high = _range(arguments, law)
-    points = _at_least("--points", arguments.points, 2)
+    points = integer("--points", arguments.points, 2)
+    check_memory(f"--points {points}", 500.0 * points * len(law))  # rows of Python numbers, before they are written
     grid = np.linspace(low, high, points)
     columns: dict[str, Any] = {"alpha": np.tile(grid, len(law)), "beta": np.repeat(problem["beta"], points)}
     columns["accuracy"] = np.asarray(law[:, None].accuracy(grid)).ravel()
@@ -181,9 +183,10 @@ def compare(arguments: argparse.Namespace) -> Report:
     from rmt_alpha.comparison import LEVEL, compare
 
     problem = _problem(arguments)
-    alphas = [0.0, 1.0, ra.optimal_alpha(**problem)] if arguments.alpha is None else arguments.alpha
+    best = ra.optimal_alpha(**problem)
+    marks = [0.0, 1.0] if math.isnan(best) else [0.0, 1.0, best]
     run = _simulate(arguments, problem)
-    comparison = compare(run, [a for a in alphas if not math.isnan(a)])
+    comparison = compare(run, marks if arguments.alpha is None else arguments.alpha)
     records = _records(comparison)
     verdict = "agree" if comparison.agrees else "DISAGREE"
     lines = _table(list(records[0]), [tuple(r.values()) for r in records], ".5f", {5: "+.2f", 6: "+.2f"})
@@ -205,6 +208,7 @@ def errata(arguments: argparse.Namespace) -> Report:
     problem = _problem(arguments)
     names = ("beta", "n", "p", "gamma", "n_source", "gamma_source", "mu", "mu_perp")
     published = {name: problem[name] for name in names}
+    integer("trials", arguments.trials, 2)
     run = _simulate(arguments, problem)
     law = ra.margin_law(**problem)
     mean, variance = (np.asarray(x) for x in run.law.moments(arguments.alpha))
@@ -282,12 +286,6 @@ def _range(arguments: argparse.Namespace, law: ra.MarginLaw) -> tuple[float, flo
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(f"--alpha-min must be finite and below --alpha-max, got {low:g} and {high:g}")
     return float(low), float(high)
-
-
-def _at_least(name: str, value: int, low: int) -> int:
-    if value < low:
-        raise ValueError(f"{name} must be at least {low}, got {value}")
-    return value
 
 
 def _table(

@@ -92,7 +92,8 @@ class Simulation:
     def __getitem__(self, index: Any) -> "Simulation":
         """Select entries of `beta`."""
         experiment = replace(self.experiment, beta=self.experiment.beta[index])
-        return Simulation(self.law[:, index], experiment, self.seed)
+        along_trials = (slice(None), *index) if isinstance(index, tuple) else (slice(None), index)
+        return Simulation(self.law[along_trials], experiment, self.seed)
 
     def _against(self, alpha: ArrayLike) -> tuple[FloatArray, MarginLaw]:
         """Return α and the law with axes for α between the trials and beta's own, so that they broadcast."""
