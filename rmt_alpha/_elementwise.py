@@ -36,11 +36,11 @@ class Elementwise:
         return self.function(**dict(zip(self.names, args, strict=True)))
 
 
-def elementwise(function: Callable[..., FloatArray], **arguments: Any) -> Any:
-    """Evaluate `function` at its keyword arguments, leaving out those that are None.
+def elementwise(function: Callable[..., FloatArray], arguments: dict[str, Any], optional: tuple[str, ...] = ()) -> Any:
+    """Evaluate `function` at its keyword `arguments`, leaving out the optional ones that are None.
 
     Returns a Python float for scalars, an array for arrays, and the caller's own type for duck arrays.
     """
-    given = {name: value for name, value in arguments.items() if value is not None}
+    given = {name: value for name, value in arguments.items() if value is not None or name not in optional}
     result = Elementwise(function, list(given))(*given.values())
     return float(result) if isinstance(result, np.ndarray | np.generic) and result.ndim == 0 else result

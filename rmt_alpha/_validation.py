@@ -9,7 +9,6 @@ import math
 import numbers
 import operator
 import os
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,20 +32,9 @@ def real_array(
     `infinite`. One pass for the smallest and one for the largest entry, so that checking costs little beside
     computing.
     """
-    if type(value) is float or type(value) is int:  # the quick way for scalars
-        array = _float64(name, value)
-    else:
-        if isinstance(value, np.ma.MaskedArray):
-            raise ValueError(f"{name} must not be a masked array: fill or drop the masked entries first")
-        try:
-            raw = np.asarray(value)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{name} must be a real number or an array of them: {error}") from None
-        if raw.dtype.kind not in "iuf":
-            raise ValueError(f"{name} must be real numbers, got {_show(value)} (dtype {raw.dtype})")
-        array = _float64(name, raw)
+    array = _float64(name, value)
     if array.size:
-        smallest, largest = array.min(), array.max()
+        smallest, largest = (array.item(),) * 2 if array.ndim == 0 else (float(array.min()), float(array.max()))
         # nan fails both comparisons, since min and max propagate it
         legal = (smallest > low if open_low else smallest >= low) and (largest < high if open_high else largest <= high)
         if not legal or not (infinite or (math.isfinite(smallest) and math.isfinite(largest))):
@@ -54,13 +42,22 @@ def real_array(
     return array
 
 
-def _float64(name: str, value: Any) -> FloatArray:
-    """Cast to float64 without a warning: what float64 cannot hold becomes inf, which the range check then names."""
+def _float64(name: str, value: object) -> FloatArray:
+    """Return real numbers as a float64 array; what float64 cannot hold becomes inf, for the range check to name."""
+    if type(value) is float:
+        return np.array(value)
+    if isinstance(value, np.ma.MaskedArray):
+        raise ValueError(f"{name} must not be a masked array: fill or drop the masked entries first")
     try:
-        with np.errstate(over="ignore"):
-            return np.asarray(value, dtype=np.float64)
-    except OverflowError:
-        raise ValueError(f"{name} is too large for a float64, got {_show(value)}") from None
+        raw = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} must be a real number or an array of them: {error}") from None
+    if raw.dtype == np.float64:
+        return raw
+    if raw.dtype.kind not in "iuf":
+        raise ValueError(f"{name} must be real numbers, got {_show(value)} (dtype {raw.dtype})")
+    with np.errstate(over="ignore"):
+        return raw.astype(np.float64)
 
 
 def _show(value: object) -> str:
@@ -121,6 +118,8 @@ def broadcast_shape(shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
 
 def check_memory(what: str, n_bytes: float) -> None:
     """Refuse, before anything is allocated, what needs more than the memory of this machine."""
+    if n_bytes < 2.0**26:  # not worth asking
+        return
     limit = _memory_limit()
     if n_bytes > limit:
         raise ValueError(

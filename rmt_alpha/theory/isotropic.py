@@ -45,6 +45,10 @@ _UNDERFLOW, _OVERFLOW = 1e-290, 1e130
 overflow in them: quotients of such numbers are nan by rule."""
 
 
+_SOURCE = ("n_source", "gamma_source")
+"""The parameters that only a trained source has."""
+
+
 # Stage 1: the resolvent, on (n, p, γ).
 
 
@@ -324,16 +328,19 @@ def optimal_alpha(
     """
     return elementwise(
         _optimal_alpha_array,
-        beta=beta,
-        n=n,
-        p=p,
-        gamma=gamma,
-        mu=mu,
-        mu_perp=mu_perp,
-        n_source=n_source,
-        gamma_source=gamma_source,
-        label_noise=label_noise,
-        label_noise_source=label_noise_source,
+        {
+            "beta": beta,
+            "n": n,
+            "p": p,
+            "gamma": gamma,
+            "mu": mu,
+            "mu_perp": mu_perp,
+            "n_source": n_source,
+            "gamma_source": gamma_source,
+            "label_noise": label_noise,
+            "label_noise_source": label_noise_source,
+        },
+        optional=_SOURCE,
     )
 
 
@@ -380,16 +387,19 @@ def worst_alpha(
     """
     return elementwise(
         _worst_alpha_array,
-        beta=beta,
-        n=n,
-        p=p,
-        gamma=gamma,
-        mu=mu,
-        mu_perp=mu_perp,
-        n_source=n_source,
-        gamma_source=gamma_source,
-        label_noise=label_noise,
-        label_noise_source=label_noise_source,
+        {
+            "beta": beta,
+            "n": n,
+            "p": p,
+            "gamma": gamma,
+            "mu": mu,
+            "mu_perp": mu_perp,
+            "n_source": n_source,
+            "gamma_source": gamma_source,
+            "label_noise": label_noise,
+            "label_noise_source": label_noise_source,
+        },
+        optional=_SOURCE,
     )
 
 
@@ -439,17 +449,20 @@ def accuracy(
     """
     return elementwise(
         _accuracy_array,
-        alpha=alpha,
-        beta=beta,
-        n=n,
-        p=p,
-        gamma=gamma,
-        mu=mu,
-        mu_perp=mu_perp,
-        n_source=n_source,
-        gamma_source=gamma_source,
-        label_noise=label_noise,
-        label_noise_source=label_noise_source,
+        {
+            "alpha": alpha,
+            "beta": beta,
+            "n": n,
+            "p": p,
+            "gamma": gamma,
+            "mu": mu,
+            "mu_perp": mu_perp,
+            "n_source": n_source,
+            "gamma_source": gamma_source,
+            "label_noise": label_noise,
+            "label_noise_source": label_noise_source,
+        },
+        optional=_SOURCE,
     )
 
 
@@ -498,17 +511,20 @@ def risk(
     """
     return elementwise(
         _risk_array,
-        alpha=alpha,
-        beta=beta,
-        n=n,
-        p=p,
-        gamma=gamma,
-        mu=mu,
-        mu_perp=mu_perp,
-        n_source=n_source,
-        gamma_source=gamma_source,
-        label_noise=label_noise,
-        label_noise_source=label_noise_source,
+        {
+            "alpha": alpha,
+            "beta": beta,
+            "n": n,
+            "p": p,
+            "gamma": gamma,
+            "mu": mu,
+            "mu_perp": mu_perp,
+            "n_source": n_source,
+            "gamma_source": gamma_source,
+            "label_noise": label_noise,
+            "label_noise_source": label_noise_source,
+        },
+        optional=_SOURCE,
     )
 
 
