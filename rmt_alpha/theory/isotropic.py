@@ -647,7 +647,7 @@ def residual_fraction(n: ArrayLike, p: ArrayLike, gamma: ArrayLike) -> Any:
     Examples
     --------
     >>> residual_fraction(200, 400, 0.0), round(residual_fraction(200, 400, 1.0), 4)
-    (0.5, 0.7113)
+    (0.5, 0.8284)
     """
     return _on_shapes(_residual_fraction, n, p, gamma)
 
