@@ -7,6 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rmt_alpha.estimate import Estimate
+    from rmt_alpha.estimation.plug_in import estimate_problem
     from rmt_alpha.laws import MarginLaw, RiskLaw
     from rmt_alpha.problem import Isotropic
     from rmt_alpha.simulation.runner import Simulation, simulate
@@ -15,11 +17,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "Estimate": "estimate",
     "Isotropic": "problem",
     "MarginLaw": "laws",
     "RiskLaw": "laws",
     "Simulation": "simulation.runner",
     "accuracy": "theory.isotropic",
+    "estimate_problem": "estimation.plug_in",
     "margin_law": "theory.isotropic",
     "optimal_alpha": "theory.isotropic",
     "risk": "theory.isotropic",
@@ -28,12 +32,14 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "Estimate",
     "Isotropic",
     "MarginLaw",
     "RiskLaw",
     "Simulation",
     "__version__",
     "accuracy",
+    "estimate_problem",
     "margin_law",
     "optimal_alpha",
     "risk",

@@ -93,7 +93,8 @@ class _Lazy:
                 if self._compiled is None:
                     with _cache_folder() as cached:
                         self._compiled = self._decorator(cached)(self._function)
-        return self._compiled(*args)
+        with np.errstate(all="ignore"):  # a vectorised loop evaluates both sides of a branch
+            return self._compiled(*args)
 
 
 class _Blocked(_Lazy):

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from rmt_alpha._validation import real_array
+from rmt_alpha.estimate import Estimate
+from rmt_alpha.estimation.held_out import HeldOutCurves
 from rmt_alpha.laws import MarginLaw
-from rmt_alpha.simulation.runner import Estimate
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
@@ -121,4 +122,49 @@ def estimates(ax: Axes, alpha: ArrayLike, estimate: Estimate, *, label: str = "s
     """
     bars: dict[str, Any] = {"fmt": "o", "markersize": 4, "capsize": 2, **style}
     ax.errorbar(alpha, estimate.value, yerr=2 * np.asarray(estimate.stderr), label=label, **bars)
+    return ax
+
+
+def held_out(ax: Axes, curves: HeldOutCurves) -> Axes:
+    """Draw a predicted accuracy curve over the one measured on held-out rows, and shade where it fails.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where to draw.
+    curves : HeldOutCurves
+        What `held_out_curves` returns.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        `ax`. Bands: two standard errors of the measured mean over splits; one standard deviation of the prediction
+        between splits.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from rmt_alpha.estimation.datasets import load
+    >>> from rmt_alpha.estimation.held_out import held_out_curves
+    >>> setting = dict(n=40, gamma=1.0, gamma_source=1.0, alphas=[0.0, 0.5, 1.0], splits=5, seed=0)
+    >>> ax = held_out(Figure().subplots(), held_out_curves(load("digits:6,8"), load("digits:5,9"), **setting))
+    >>> ax.get_legend_handles_labels()[1][:2]
+    ['measured on held-out rows', 'isotropic prediction']
+    """
+    alpha, measured = curves.alphas, curves.accuracy
+    bands = (
+        ("measured on held-out rows", COLOURS[0], np.asarray(measured.value), 2 * np.asarray(measured.stderr)),
+        ("isotropic prediction", COLOURS[1], curves.prediction, curves.prediction_spread),
+    )
+    for label, colour, middle, half in bands:
+        ax.plot(alpha, middle, color=colour, label=label)
+        low, high = np.clip([middle - half, middle + half], 0.0, 1.0)
+        ax.fill_between(alpha, low, high, color=colour, alpha=0.2, linewidth=0)
+    for i, (left, right) in enumerate(curves.verdict().ranges):
+        ax.axvspan(left, right, color="0.5", alpha=0.12, linewidth=0, label="_" if i else "prediction fails (3 errors)")
+    if alpha[0] <= curves.median_alpha <= alpha[-1]:
+        ax.axvline(curves.median_alpha, color=COLOURS[1], linestyle="--", label=r"predicted $\alpha^*$ (median)")
+    ax.axvline(1.0, color="0.6", linewidth=0.8)
+    ax.set_xlabel(r"$\alpha$")
+    ax.set_ylabel("accuracy")
     return ax

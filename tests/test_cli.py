@@ -154,12 +154,52 @@ def test_errata_shows_both_beside_monte_carlo(run):
     assert "-5.357" in run("errata", "--trials", 2)[1]
 
 
+TRANSFER = ["transfer", "digits:6,8", "digits:5,9", "--splits", "6", "--points", "9"]
+
+
+def test_transfer_predicts_measures_and_draws(run, tmp_path):
+    status, out, _ = run(*TRANSFER)
+    assert status == 0
+    assert "best in hindsight" in out
+    assert "FAILS" in out or "holds within" in out
+    assert (tmp_path / "rmt_alpha_transfer.png").read_bytes()[:4] == PNG
+
+    data = strict_json(run(*TRANSFER, "--json")[1])
+    assert [entry["at"] for entry in data["accuracies"]] == ["scratch", "fine_tuning", "predicted_alpha", "hindsight"]
+    alpha = data["curve"]["alpha"]
+    assert (alpha[0], alpha[-1], len(alpha)) == (-1, 3, 9)
+    measured = dict(zip(alpha, data["curve"]["measured"], strict=True))
+    assert data["accuracies"][0]["measured"] == pytest.approx(measured[0.0])
+    assert data["accuracies"][1]["measured"] == pytest.approx(measured[1.0])
+    assert data["accuracies"][3]["measured"] == pytest.approx(max(measured.values()))
+    assert data["prediction_holds"] == (not data["prediction_fails"])
+
+
+def test_transfer_reads_files_and_writes_csv(run, tmp_path):
+    rng = np.random.default_rng(0)
+    y = np.repeat([-1.0, 1.0], 40)
+    X = rng.standard_normal((80, 5)) + np.outer(y, [1, 0, 0, 0, 0])
+    X[:, 4] = 7.0  # constant features are no error
+    np.savez(tmp_path / "source.npz", X=X, y=y)
+    names = np.where(y > 0, "spam", "ham")
+    lines = ["a,b,c,d,e,label", *(",".join([*map(str, row), name]) for row, name in zip(X, names, strict=True))]
+    (tmp_path / "target.csv").write_text("\n".join(lines), encoding="utf-8")
+    arguments = ["transfer", "source.npz", "target.csv", "--n", 20, "--splits", 4, "--points", 3, "--out", "curve.csv"]
+    status, out, err = run(*arguments)
+    assert status == 0, err
+    with (tmp_path / "curve.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["alpha"]) for row in rows] == [-1, 1, 3]
+    assert all(0 <= float(row["measured"]) <= 1 for row in rows)
+    assert "p = 4 features" in out
+
+
 def test_the_seed_decides(run):
     texts = [run("compare", *PROBLEM, "--trials", 10, "--seed", seed)[1] for seed in (1, 1, 2)]
     assert texts[0] == texts[1] != texts[2]
 
 
-@pytest.mark.parametrize("command", ["demo", "optimal", "curve", "compare", "errata"])
+@pytest.mark.parametrize("command", ["demo", "optimal", "curve", "compare", "errata", "transfer"])
 def test_every_command_has_help_with_an_example(run, command):
     status, out, _ = run(command, "--help")
     assert status == 0
@@ -169,7 +209,7 @@ def test_every_command_has_help_with_an_example(run, command):
 
 
 def test_the_examples_run(run):
-    for command in ("optimal", "curve", "compare", "errata"):
+    for command in ("optimal", "curve", "compare", "errata", "transfer"):
         out = " ".join(run(command, "--help")[1].split())
         example = out.split(f"example: rmt-alpha {command}")[1].split()
         assert run(command, *example)[0] == 0
@@ -215,6 +255,18 @@ def test_version(run):
         (["errata", "--gamma", "0"], "gamma"),
         (["errata", "--trials", "1"], "trials"),
         (["errata", "--alpha", "inf"], "alpha"),
+        (["transfer", "digits:6,8"], "target"),
+        (["transfer", "digits:6,8", "digits:6,6"], "digits:6,6"),
+        (["transfer", "digits:6,8", "no.csv"], "no.csv"),
+        ([*TRANSFER, "--n", "4"], "n must"),
+        ([*TRANSFER, "--n", "100000"], "n must"),
+        ([*TRANSFER, "--n-source", "100000"], "n_source must"),
+        ([*TRANSFER, "--gamma", "-1"], "gamma"),
+        ([*TRANSFER, "--gamma-source", "nan"], "gamma_source"),
+        ([*TRANSFER, "--splits", "1"], "splits"),
+        ([*TRANSFER, "--points", "1000000000000"], "--points"),
+        ([*TRANSFER, "--alpha-max", "-2"], "--alpha-min"),
+        ([*TRANSFER, "--out", "picture.xyz"], "--out"),
         (["demo", "--trials", "1"], "trials"),
         (["demo", "--trials", "2", "--out", "demo.csv"], "--out"),
     ],

@@ -12,59 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
+from rmt_alpha._random import Seed, seed_sequence, stream
 from rmt_alpha._validation import FloatArray, check_memory, integer, real_array
+from rmt_alpha.estimate import Estimate
 from rmt_alpha.laws import MarginLaw, Result
 from rmt_alpha.problem import Experiment
 from rmt_alpha.simulation import dense
 
-Seed = int | np.random.SeedSequence | np.random.Generator | None
-
 _METHODS = ("auto", "dense")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A Monte-Carlo mean with its standard error.
-
-    Parameters
-    ----------
-    value : float or ndarray
-        Mean over the trials.
-    stderr : float or ndarray
-        Standard error of `value`: the standard deviation between trials over √n; nan for a single trial.
-    n : int
-        Number of trials.
-    """
-
-    value: Result
-    stderr: Result
-    n: int
-
-    @classmethod
-    def of(cls, samples: FloatArray) -> "Estimate":
-        """Average over the leading axis.
-
-        Parameters
-        ----------
-        samples : ndarray, shape (n, ...)
-            One entry per trial.
-
-        Returns
-        -------
-        Estimate
-            Shaped like one sample; Python floats for scalars.
-
-        Examples
-        --------
-        >>> Estimate.of(np.array([1.0, 2.0, 3.0, 4.0]))
-        Estimate(value=2.5, stderr=0.6454972243679028, n=4)
-        """
-        n = len(samples)
-        value = samples.mean(axis=0)
-        stderr = samples.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full_like(value, np.nan)
-        if value.ndim == 0:
-            return cls(float(value), float(stderr), n)
-        return cls(value, stderr, n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,23 +211,9 @@ def simulate(
     check_memory(
         f"one trial at n={experiment.n}, p={experiment.p}, n_source={experiment.n_source}", dense.memory(experiment)
     )
-    root = _seed_sequence(seed)
+    root = seed_sequence(seed)
     mean, cov = np.empty((*shape, 2)), np.empty((*shape, 2, 2))
     for trial in tqdm(range(trials), desc="trials", disable=not progress):
-        target_stream, source_stream = (_stream(root, trial, role) for role in (0, 1))
+        target_stream, source_stream = (stream(root, trial, role) for role in (0, 1))
         mean[trial], cov[trial] = dense.draw(experiment, source_stream, target_stream)
     return Simulation(MarginLaw._trusted(mean, cov), experiment, root)
-
-
-def _seed_sequence(seed: Any) -> np.random.SeedSequence:
-    if isinstance(seed, np.random.SeedSequence):
-        return seed
-    if isinstance(seed, np.random.Generator):
-        return np.random.SeedSequence(seed.integers(2**32, size=4, dtype=np.uint32).tolist())
-    return np.random.SeedSequence(None if seed is None else integer("seed", seed, low=0))
-
-
-def _stream(root: np.random.SeedSequence, *key: int) -> np.random.Generator:
-    """Return the child of `root` with this key, without counting it among the children that the caller spawned."""
-    child = np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, *key), pool_size=root.pool_size)
-    return np.random.Generator(np.random.PCG64(child))

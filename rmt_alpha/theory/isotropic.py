@@ -246,8 +246,7 @@ def _optimal_alpha_array(**parameters: Any) -> FloatArray:
     problem = Isotropic(**parameters)
     gain, spread = _source(problem)
     kappa, eta = _effective_ridge(problem.n, problem.p, problem.gamma), np.divide(problem.p, problem.n)
-    with np.errstate(all="ignore"):
-        alpha = _optimal_alpha(problem.beta, problem.mu, problem.mu_perp, gain, spread, kappa, eta, problem.label_noise)
+    alpha = _optimal_alpha(problem.beta, problem.mu, problem.mu_perp, gain, spread, kappa, eta, problem.label_noise)
     return np.broadcast_to(alpha, problem.shape) if np.shape(alpha) != problem.shape else alpha
 
 

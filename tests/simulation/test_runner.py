@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import rmt_alpha as ra
-from rmt_alpha.simulation.runner import Estimate
+from rmt_alpha.estimate import Estimate
 
 SETTING = {"n": 12, "p": 20, "gamma": 0.3, "mu": 1.2, "mu_perp": 0.8}
 SOURCE = {"n_source": 15, "gamma_source": 0.7}

@@ -1,0 +1,52 @@
+"""A Monte-Carlo mean with its standard error, the form in which every measured number of this package comes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rmt_alpha._validation import FloatArray
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A Monte-Carlo mean with its standard error.
+
+    Parameters
+    ----------
+    value : float or ndarray
+        Mean over the trials.
+    stderr : float or ndarray
+        Standard error of `value`: the standard deviation between trials over √n; nan for a single trial.
+    n : int
+        Number of trials.
+    """
+
+    value: float | FloatArray
+    stderr: float | FloatArray
+    n: int
+
+    @classmethod
+    def of(cls, samples: FloatArray) -> "Estimate":
+        """Average over the leading axis.
+
+        Parameters
+        ----------
+        samples : ndarray, shape (n, ...)
+            One entry per trial.
+
+        Returns
+        -------
+        Estimate
+            Shaped like one sample; Python floats for scalars.
+
+        Examples
+        --------
+        >>> Estimate.of(np.array([1.0, 2.0, 3.0, 4.0]))
+        Estimate(value=2.5, stderr=0.6454972243679028, n=4)
+        """
+        n = len(samples)
+        value = samples.mean(axis=0)
+        stderr = samples.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full_like(value, np.nan)
+        if value.ndim == 0:
+            return cls(float(value), float(stderr), n)
+        return cls(value, stderr, n)

@@ -1,0 +1,1 @@
+"""Real data: fronts that turn labelled samples into a law."""

@@ -1,0 +1,390 @@
+r"""Prediction and reality: the isotropic law's accuracy curve beside the one measured on held-out rows.
+
+Each split draws n training rows of the target at random and holds out the rest. Source and target are standardised on
+training rows (`datasets`), the source's ridge head w̃ is trained, and one solve gives ``w_α = w₀ + α w₁`` for every α.
+
+- Measured: the signed accuracy of w_α on the held-out rows, a score of exactly 0 counting ½.
+- Predicted: s, m² and w⊥² are estimated on the n training rows alone (`plug_in`), and the closed form (THEORY §4) gives
+  the law of the margin at (n, p, γ), p being the number of features that vary in those rows. A feature that does not
+  is no dimension of the problem: w₀ is 0 there and w₁ = w̃.
+
+No leakage. Nothing that a split trains, scales or predicts with depends on its held-out rows. A row that occurs in both
+data sets, as when the tasks share a class, is given to one of them, by a coin that each split tosses anew: w̃ has seen
+none of the target's rows, whether held out or not.
+
+The verdict. With d the difference predicted − measured of a split and q the mean predicted accuracy,
+
+    error² = var(d)/splits + q(1−q)/N_t
+
+is the randomness of the splits plus that of the data set itself, N_t rows in all, if the prediction is right. (q, not
+the measured accuracy: where almost no errors are predicted, a few are many.) The prediction fails where
+``|mean d| > 3 error``. On isotropic Gaussian data the standard deviation of ``mean d/error`` was found to be .2 to .8:
+prediction and measurement share their rows, and what is peculiar to these moves both. A prediction that passes may
+still be too uncertain to be of use, which `prediction_spread` tells; and with very many rows the O(1/n) error of the
+asymptotic law and the bias of estimates from n samples become visible as well.
+
+Why it fails, if it does. The closed form assumes that noise is the same in all directions. Two numbers from the
+training rows tell how far it is from that, both 1 if it is: `anisotropy` ``p tr Σ²/(tr Σ)²``, at most p; and
+`source_variance` ``w̃ᵀΣw̃/‖w̃‖²`` in units of tr Σ/p, the noise along the source's direction against the average one.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from tqdm import tqdm
+
+from rmt_alpha._random import Seed, seed_sequence, stream
+from rmt_alpha._validation import FloatArray, integer, real, real_array
+from rmt_alpha.estimate import Estimate
+from rmt_alpha.estimation.datasets import LabelledData, Standardiser, split, within_classes
+from rmt_alpha.estimation.plug_in import anisotropy, estimate_problem
+from rmt_alpha.laws import MarginLaw
+from rmt_alpha.ridge import affine_ridge
+from rmt_alpha.theory.isotropic import fixed_source_law, fixed_source_optimal_alpha
+
+THRESHOLD = 3.0
+"""Errors by which prediction and measurement may differ."""
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """Where the isotropic prediction fails.
+
+    Parameters
+    ----------
+    difference, error : ndarray, shape (alphas,)
+        Predicted minus measured accuracy, and its error as the module defines it.
+    fails : ndarray of bool, shape (alphas,)
+        Where ``|difference| > 3 error``.
+    ranges : tuple of (float, float)
+        The runs of consecutive α that fail, by their ends.
+    alpha, largest : float
+        α of the largest discrepancy (failing or not), and ``difference`` there.
+    """
+
+    difference: FloatArray
+    error: FloatArray
+    fails: NDArray[np.bool_]
+    ranges: tuple[tuple[float, float], ...]
+    alpha: float
+    largest: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the prediction fails nowhere."""
+        return not self.fails.any()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HeldOutCurves:
+    """What `held_out_curves` measured and predicted; the first axis of every array is the split.
+
+    Parameters
+    ----------
+    source, target : str
+        Names of the data sets.
+    n, gamma, gamma_source : int, float, float
+        Target training rows of each split, penalties of the fine-tuning and of the source's head.
+    rows : int
+        N_t, training and held-out rows of the target together.
+    seed : SeedSequence
+        Reproduces the splits; ``seed.entropy`` tells what was drawn for ``seed=None``.
+    alphas : ndarray, shape (alphas,)
+        The values of α.
+    measured, predicted : ndarray, shape (splits, alphas)
+        Accuracy on the held-out rows, and the one that the closed form predicts from the training rows.
+    at_zero, at_one : ndarray, shape (splits,)
+        Measured accuracy from scratch (α = 0) and of ordinary fine-tuning (α = 1).
+    optimal_alpha : ndarray, shape (splits,)
+        α* predicted from the split's training rows; nan where undefined.
+    at_optimal_alpha : ndarray, shape (splits,)
+        Measured accuracy at the split's own α*, at α = 1 where that is undefined.
+    law : MarginLaw
+        The predicted laws, batched over the splits.
+    p, n_source : ndarray of int, shape (splits,)
+        Features that vary in the target's training rows; source rows that the head was trained on.
+    at_bound : ndarray of bool, shape (splits,)
+        Where m² was set by the rule for small estimates: α* is little more than noise there.
+    anisotropy, source_variance : ndarray, shape (splits,)
+        Diagnostics of the model, both 1 where noise is the same in all directions; see the module.
+    """
+
+    source: str
+    target: str
+    n: int
+    gamma: float
+    gamma_source: float
+    rows: int
+    seed: np.random.SeedSequence
+    alphas: FloatArray
+    measured: FloatArray
+    predicted: FloatArray
+    at_zero: FloatArray
+    at_one: FloatArray
+    optimal_alpha: FloatArray
+    at_optimal_alpha: FloatArray
+    law: MarginLaw
+    p: NDArray[np.int64]
+    n_source: NDArray[np.int64]
+    at_bound: NDArray[np.bool_]
+    anisotropy: FloatArray
+    source_variance: FloatArray
+
+    @property
+    def accuracy(self) -> Estimate:
+        """Measured accuracy: mean over the splits, with the standard error of that mean.
+
+        The splits share one finite data set, whose own sampling this error leaves out; `verdict` does not.
+        """
+        return Estimate.of(self.measured)
+
+    @property
+    def prediction(self) -> FloatArray:
+        """Predicted accuracy, mean over the splits."""
+        return np.asarray(self.predicted.mean(axis=0))
+
+    @property
+    def prediction_spread(self) -> FloatArray:
+        """Standard deviation of the prediction between splits: the error bar of a prediction from n samples."""
+        return np.asarray(self.predicted.std(axis=0, ddof=1))
+
+    @property
+    def median_alpha(self) -> float:
+        """Median over the splits of the predicted α*, of those where it is defined; nan if it never is."""
+        defined = self.optimal_alpha[~np.isnan(self.optimal_alpha)]
+        return float(np.median(defined)) if defined.size else np.nan
+
+    @property
+    def fraction_undefined(self) -> float:
+        """Share of the splits whose α* is undefined."""
+        return float(np.isnan(self.optimal_alpha).mean())
+
+    @property
+    def best_alpha(self) -> float:
+        """α of the highest mean measured accuracy, the one nearest to 1 among equals.
+
+        Chosen in hindsight on the held-out rows: its accuracy, `best_accuracy`, is optimistic.
+        """
+        return float(self.alphas[self._best])
+
+    @property
+    def best_accuracy(self) -> Estimate:
+        """Measured accuracy at `best_alpha`."""
+        return Estimate.of(self.measured[:, self._best])
+
+    @property
+    def _best(self) -> int:
+        mean = self.measured.mean(axis=0)
+        return int(np.lexsort((np.abs(self.alphas - 1.0), -mean))[0])
+
+    def verdict(self) -> Verdict:
+        """Hold the prediction against the measurement, as the module describes.
+
+        Returns
+        -------
+        Verdict
+            Where the isotropic prediction fails, and by how much.
+        """
+        paired = Estimate.of(self.predicted - self.measured)
+        difference, stderr = np.asarray(paired.value), np.asarray(paired.stderr)
+        q = (self.rows * self.prediction + 1.0) / (self.rows + 2.0)  # never quite 0 or 1
+        error = np.sqrt(stderr**2 + q * (1.0 - q) / self.rows)
+        fails = ~(np.abs(difference) <= THRESHOLD * error)  # nan fails
+        worst = int(np.argmax(np.abs(difference)))
+        edges = np.flatnonzero(np.diff(fails, prepend=False, append=False))
+        ranges = tuple((float(self.alphas[i]), float(self.alphas[j - 1])) for i, j in edges.reshape(-1, 2))
+        return Verdict(difference, error, fails, ranges, float(self.alphas[worst]), float(difference[worst]))
+
+
+def held_out_curves(
+    source: LabelledData,
+    target: LabelledData,
+    *,
+    n: int,
+    gamma: float,
+    gamma_source: float,
+    alphas: ArrayLike,
+    n_source: int | None = None,
+    splits: int = 50,
+    seed: Seed = None,
+    progress: bool = False,
+) -> HeldOutCurves:
+    """Predict the accuracy curve of a transfer between real data sets, and measure it on held-out rows.
+
+    Parameters
+    ----------
+    source, target : LabelledData
+        The tasks, with the same features.
+    n : int
+        Target rows to train on, each label in proportion (at least four of each; two of each must be left to test).
+    gamma : float
+        Ridge penalty γ ≥ 0 of the fine-tuning. At γ = 0 with n < p the system is singular, since the rows are centred
+        by themselves: take a small γ instead.
+    gamma_source : float
+        Ridge penalty γ̃ ≥ 0 of the source's head.
+    alphas : array_like
+        Values of α, increasing.
+    n_source : int, optional
+        Source rows to train on, drawn anew in every split; all of them if None.
+    splits : int, default 50
+        Number of random splits, at least two.
+    seed : int, SeedSequence, Generator or None
+        Source of randomness; the same seed gives the same splits, and more splits begin with the fewer.
+    progress : bool, default False
+        Show a progress bar on standard error.
+
+    Returns
+    -------
+    HeldOutCurves
+        Both curves, split by split, and the verdict.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range, the features do not match, a label is too rare, no feature varies, or a
+        ridge system is singular.
+
+    Examples
+    --------
+    >>> from rmt_alpha.estimation.datasets import load
+    >>> source, target = load("digits:6,8"), load("digits:5,9")
+    >>> curves = held_out_curves(
+    ...     source, target, n=40, gamma=1.0, gamma_source=1.0, alphas=[0, 0.5, 1], splits=10, seed=0
+    ... )
+    >>> curves.accuracy.value.round(2), curves.prediction.round(2), curves.verdict().holds
+    (array([0.98, 0.98, 0.98]), array([1., 1., 1.]), False)
+    """
+    n, splits = integer("n", n), integer("splits", splits, low=2)
+    gamma, gamma_source = real("gamma", gamma, 0.0), real("gamma_source", gamma_source, 0.0)
+    grid = real_array("alphas", alphas)
+    if grid.ndim != 1 or not grid.size or (np.diff(grid) <= 0.0).any():
+        raise ValueError("alphas must be a sequence of increasing numbers")
+    _check_features(source, target)
+    root = seed_sequence(seed)
+    row = np.unique(np.concatenate([source.X, target.X]), axis=0, return_inverse=True)[1].reshape(-1)
+    source_row, target_row = np.split(row, [len(source.X)])
+    task = _Task(source, target, source_row, target_row, n, n_source, gamma, gamma_source, grid)
+    records = [
+        task.run(*(stream(root, j, role) for role in range(3)))
+        for j in tqdm(range(splits), desc="splits", disable=not progress)
+    ]
+    columns = {name: np.array([record[name] for record in records]) for name in records[0]}
+    s, w_perp2, m2 = (columns.pop(name) for name in ("s", "w_perp2", "m2"))
+    law = fixed_source_law(s, w_perp2, m2, n, columns["p"], gamma)
+    return HeldOutCurves(
+        source=source.name,
+        target=target.name,
+        n=n,
+        gamma=gamma,
+        gamma_source=gamma_source,
+        rows=len(target.y),
+        seed=root,
+        alphas=grid,
+        predicted=np.asarray(law[:, None].accuracy(grid)),
+        law=law,
+        **columns,
+    )
+
+
+def _check_features(source: LabelledData, target: LabelledData) -> None:
+    count, expected = target.X.shape[1], source.X.shape[1]
+    if count != expected:
+        raise ValueError(f"{target.name} has {count} features, the source {source.name} has {expected}")
+    if source.features is not None and target.features is not None:
+        for theirs, ours in zip(source.features, target.features, strict=True):
+            if theirs != ours:
+                raise ValueError(f"{target.name} has feature {ours!r} where the source {source.name} has {theirs!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """One transfer, ready to be split again and again. Equal rows, in either data set, have equal row numbers."""
+
+    source: LabelledData
+    target: LabelledData
+    source_row: NDArray[np.intp]
+    target_row: NDArray[np.intp]
+    n: int
+    n_source: int | None
+    gamma: float
+    gamma_source: float
+    alphas: FloatArray
+
+    def run(
+        self, target_stream: np.random.Generator, source_stream: np.random.Generator, coin: np.random.Generator
+    ) -> dict[str, Any]:
+        """Carry out one split; the keys are those of `HeldOutCurves`, and the numbers that make its law."""
+        source_rows, target_rows = self._deal(coin)
+        y = self.source.y[source_rows]
+        n_source = y.size if self.n_source is None else self.n_source
+        source_rows = source_rows[split(y, n_source, source_stream, held_out=0, argument="n_source")[0]]
+        training, rest = (target_rows[part] for part in split(self.target.y[target_rows], self.n, target_stream))
+        source_X, source_y = self.source.X[source_rows], self.source.y[source_rows]
+        X, y = self.target.X[training], self.target.y[training]
+
+        scaling = Standardiser.fit(source_X, source_y, X, y)
+        source_Z, Z = scaling.source(source_X), scaling.target(X)
+        w, _ = _head(self.source.name, source_Z, source_y, np.zeros(X.shape[1]), self.gamma_source)
+        w0, w1 = _head(self.target.name, Z, y, w, self.gamma)
+
+        varies = Z.any(axis=0)
+        p = int(varies.sum())
+        problem = estimate_problem(Z[:, varies], y, w[varies])
+        numbers = {"s": problem.s, "w_perp2": problem.w_perp2, "m2": problem.m2}
+        optimal = fixed_source_optimal_alpha(**numbers, n=self.n, p=p, gamma=self.gamma)
+
+        test, sign = scaling.target(self.target.X[rest]), self.target.y[rest]
+        margin0, margin1 = sign * (test @ w0), sign * (test @ w1)
+
+        def accuracy(alpha: float) -> float:
+            return 0.5 + 0.5 * float(np.sign(margin0 + alpha * margin1).mean())
+
+        return {
+            **numbers,
+            **_diagnose(Z[:, varies], y, w[varies]),
+            "measured": [accuracy(alpha) for alpha in self.alphas],
+            "at_zero": accuracy(0.0),
+            "at_one": accuracy(1.0),
+            "optimal_alpha": optimal,
+            "at_optimal_alpha": accuracy(1.0 if np.isnan(optimal) else optimal),
+            "at_bound": problem.at_bound,
+            "p": p,
+            "n_source": n_source,
+        }
+
+    def _deal(self, coin: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the rows of the source and of the target, those that are in both dealt out between them."""
+        shared = np.intersect1d(self.source_row, self.target_row)
+        to_source = coin.random(shared.size) < 0.5
+        return (
+            np.flatnonzero(~np.isin(self.source_row, shared[~to_source])),
+            np.flatnonzero(~np.isin(self.target_row, shared[to_source])),
+        )
+
+
+def _head(name: str, Z: FloatArray, y: FloatArray, w: FloatArray, gamma: float) -> tuple[FloatArray, FloatArray]:
+    """Return (w₀, w₁), solved on the features that vary: elsewhere w₀ = 0 and w₁ = w̃."""
+    varies = Z.any(axis=0)
+    if not varies.any():
+        raise ValueError(f"{name}: no feature varies in the training rows")
+    w0, w1 = np.zeros_like(w), w.copy()
+    try:
+        w0[varies], w1[varies] = affine_ridge(Z[:, varies], y, w[varies], gamma)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    return w0, w1
+
+
+def _diagnose(Z: FloatArray, y: FloatArray, w: FloatArray) -> dict[str, float]:
+    """Return the diagnostics: how far from isotropic the noise is, on the whole and as the source sees it."""
+    _, residuals = within_classes(Z, y)
+    total = sum(float(np.square(r).sum()) for r in residuals)
+    seen = sum(float(np.square(r @ w).sum()) for r in residuals)
+    length2 = float(w @ w)
+    defined = total > 0.0 and length2 > 0.0
+    return {
+        "anisotropy": anisotropy(residuals),
+        "source_variance": seen / length2 / (total / w.size) if defined else np.nan,
+    }
