@@ -43,7 +43,7 @@ def real_array(
 
 
 def _float64(name: str, value: object) -> FloatArray:
-    """Return real numbers as a float64 array; what float64 cannot hold becomes inf, for the range check to name."""
+    """Return real numbers as a float64 array."""
     if type(value) is float:
         return np.array(value)
     if isinstance(value, np.ma.MaskedArray):
@@ -57,11 +57,17 @@ def _float64(name: str, value: object) -> FloatArray:
     if raw.dtype.kind not in "iuf":
         raise ValueError(f"{name} must be real numbers, got {_show(value)} (dtype {raw.dtype})")
     with np.errstate(over="ignore"):
-        return raw.astype(np.float64)
+        array = raw.astype(np.float64)
+    if raw.dtype.kind == "f" and np.any(np.isinf(array) & np.isfinite(raw)):
+        raise ValueError(f"{name} must be within the range of float64, got {_show(value)}")
+    return array
 
 
 def _show(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # an integer with too many digits to print
+        return f"something of type {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -96,23 +102,26 @@ def integer(name: str, value: object, low: int = 1) -> int:
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
     if not isinstance(value, bool) and isinstance(value, numbers.Real):
-        number = float(value) if not isinstance(value, numbers.Integral) else operator.index(value)
+        try:
+            number = operator.index(value) if isinstance(value, numbers.Integral) else float(value)
+        except OverflowError:
+            number = math.inf
         if isinstance(number, int) or number.is_integer():
             if number >= low:
                 return int(number)
         elif math.isfinite(number) and number >= low:
-            raise ValueError(f"{name} must be an integer, got {value!r}")
+            raise ValueError(f"{name} must be an integer, got {_show(value)}")
     raise ValueError(f"{name} must be an integer of at least {low}, got {_show(value)}")
 
 
 def broadcast_shape(shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
     """Return the common shape of the named shapes; refuse those that do not fit together or into memory."""
+    listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)
     try:
         shape = np.broadcast_shapes(*shapes.values())
     except ValueError:
-        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)
         raise ValueError(f"the shapes of the arguments do not broadcast: {listed}") from None
-    check_memory(f"a result of shape {shape}", 8.0 * math.prod(shape))
+    check_memory(f"a result of shape {shape} (from {listed})", 8.0 * math.prod(shape))
     return shape
 
 

@@ -8,7 +8,7 @@ M of length K+1 and V symmetric positive semi-definite (THEORY §2). Every front
 point, simulation, data) ends in such a pair; accuracy, risk and the special values of α are written here, once.
 
 For one source they are scalar kernels of the five numbers (M₀, M₁, V₀₀, V₀₁, V₁₁). More sources reduce to one: along
-a given α ∈ ℝᴷ the law is that of the single source Σ αₖ w̃ₖ at α = 1.
+a given α ∈ ℝᴷ the law is that of the single source Σ αₖ w̃ₖ.
 """
 
 import math
@@ -26,6 +26,9 @@ Result = float | FloatArray
 _SINGULAR = 16 * np.finfo(np.float64).eps
 """V counts as singular when the smallest eigenvalue of its correlation matrix is below (K+1) times this."""
 
+_TINY = np.finfo(np.float64).tiny
+"""Below this, float64 loses digits."""
+
 _SYMMETRY = 1e-10
 """How far a given V may be from symmetric and positive semi-definite, relative to its scale."""
 
@@ -36,6 +39,8 @@ _SYMMETRY = 1e-10
 @jit
 def _signal_to_noise(alpha: float, m0: float, m1: float, v00: float, v01: float, v11: float) -> float:
     """Mean over standard deviation; for |α| > 1 both are divided by |α|, so that no α overflows."""
+    if math.isinf(v00) or (math.isinf(v11) and alpha != 0.0):
+        return 0.0
     if m1 == 0.0 and v11 == 0.0:  # the classifier has forgotten its source
         mean, variance = m0, v00
     elif abs(alpha) <= 1.0:
@@ -171,10 +176,9 @@ class MarginLaw(_Law):
         self._set(mean_array.copy(), cov_array.copy())
 
     def _set(self, mean: FloatArray, cov: FloatArray) -> None:
-        mean.flags.writeable = False
-        cov.flags.writeable = False
-        object.__setattr__(self, "mean", mean)
-        object.__setattr__(self, "cov", cov)
+        for name, array in (("mean", mean), ("cov", cov)):
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
 
     @classmethod
     def _trusted(cls, mean: FloatArray, cov: FloatArray) -> "MarginLaw":
@@ -212,18 +216,21 @@ class MarginLaw(_Law):
         return f"MarginLaw(mean={self.mean.tolist()}, cov={self.cov.tolist()})"
 
     def _numbers(self, alpha: ArrayLike | None) -> tuple[FloatArray, ...]:
-        """Return (α, M₀, M₁, V₀₀, V₀₁, V₁₁): of the one source, or of the sources' combination at α = 1."""
+        """Return (α, M₀, M₁, V₀₀, V₀₁, V₁₁): of the one source, or of the sources' combination along α."""
         array = self._alpha(alpha, infinite=self.n_sources == 1)
         mean, cov = self.mean, self.cov
         if self.n_sources == 1:
             return array, mean[..., 0], mean[..., 1], cov[..., 0, 0], cov[..., 0, 1], cov[..., 1, 1]
+        # the sources' combination along α, of unit size so that no α overflows, at its scale
+        scale = np.abs(array).max(axis=-1, initial=0.0)
+        u = array / np.where(scale > 0.0, scale, 1.0)[..., None]
         return (
-            np.ones(()),
+            scale,
             mean[..., 0],
-            np.einsum("...k,...k->...", mean[..., 1:], array),
+            np.einsum("...k,...k->...", mean[..., 1:], u),
             cov[..., 0, 0],
-            np.einsum("...k,...k->...", cov[..., 0, 1:], array),
-            np.einsum("...j,...jk,...k->...", array, cov[..., 1:, 1:], array),
+            np.einsum("...k,...k->...", cov[..., 0, 1:], u),
+            np.einsum("...j,...jk,...k->...", u, cov[..., 1:, 1:], u),
         )
 
     def moments(self, alpha: ArrayLike | None = None) -> tuple[Result, Result]:
@@ -321,6 +328,7 @@ class MarginLaw(_Law):
         at_infinity = np.zeros_like(x)
         at_infinity[..., 1:] = _whitened(self.cov[..., 1:, 1:], self.mean[..., 1:])
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            at_infinity /= np.abs(at_infinity).max(axis=-1, keepdims=True)  # lest the norm underflows
             at_infinity /= np.linalg.norm(at_infinity, axis=-1, keepdims=True)
             result = np.where(first > 0.0, x / first, at_infinity)
         return np.where(np.isnan(x).any(axis=-1, keepdims=True), np.nan, result)
@@ -356,7 +364,7 @@ class MarginLaw(_Law):
         -------
         float or ndarray
             The zero of the mean, not a minimum: beyond it accuracy is below ½. nan where the source has no mean
-            margin (M₁ = 0).
+            margin (M₁ = 0, or too small for float64 to hold its digits).
 
         Raises
         ------
@@ -367,7 +375,7 @@ class MarginLaw(_Law):
             raise ValueError(f"worst_alpha needs a law with one source, this one has {self.n_sources}")
         m0, m1 = self.mean[..., 0], self.mean[..., 1]
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            return _plain(np.where(m1 == 0.0, np.nan, -m0 / m1))
+            return _plain(np.where(np.abs(m1) < _TINY, np.nan, -m0 / m1))
 
     def risk_law(self, label_noise: ArrayLike = 0.0) -> "RiskLaw":
         """Squared risk as a quadratic in α, for labels flipped with probability `label_noise`.
@@ -445,9 +453,9 @@ class RiskLaw(_Law):
         self._set(constant_array.copy(), linear_array.copy(), quadratic_array.copy())
 
     def _set(self, constant: FloatArray, linear: FloatArray, quadratic: FloatArray) -> None:
-        object.__setattr__(self, "constant", constant)
-        object.__setattr__(self, "linear", linear)
-        object.__setattr__(self, "quadratic", quadratic)
+        for name, array in (("constant", constant), ("linear", linear), ("quadratic", quadratic)):
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
 
     @classmethod
     def _trusted(cls, constant: FloatArray, linear: FloatArray, quadratic: FloatArray) -> "RiskLaw":
@@ -485,11 +493,8 @@ class RiskLaw(_Law):
         if self.n_sources == 1:
             array = array[..., None]
         with np.errstate(over="ignore", invalid="ignore"):
-            return _plain(
-                self.constant
-                - 2.0 * np.einsum("...k,...k->...", self.linear, array)
-                + np.einsum("...j,...jk,...k->...", array, self.quadratic, array)
-            )
+            slope = np.einsum("...jk,...k->...j", self.quadratic, array) - self.linear  # half the gradient
+            return _plain(self.constant + np.einsum("...k,...k->...", slope - self.linear, array))
 
     def optimal_alpha(self) -> Result:
         """α of least risk, ``quadratic⁻¹ linear``.
@@ -521,6 +526,10 @@ class RiskLaw(_Law):
 def _whitened(matrix: FloatArray, vector: FloatArray) -> FloatArray:
     """Solve ``matrix · x = vector`` on the last axes, scaled to unit diagonal; nan where singular or not finite."""
     size = vector.shape[-1]
+    if size == 1:
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            x = vector / matrix[..., 0]
+        return np.where(np.isfinite(x) & np.isfinite(matrix[..., 0]), x, np.nan)
     diagonal = np.einsum("...ii->...i", matrix)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         scale = np.sqrt(diagonal)
@@ -535,7 +544,8 @@ def _whitened(matrix: FloatArray, vector: FloatArray) -> FloatArray:
     scaled = np.where(good[..., None], scaled, 0.0)
     x = np.linalg.solve(correlation, scaled[..., None])[..., 0]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return np.where(good[..., None], x / scale, np.nan)
+        x = x / scale
+    return np.where((good & np.isfinite(x).all(axis=-1))[..., None], x, np.nan)
 
 
 def _check_shapes(vector: FloatArray, matrix_name: str, matrix: FloatArray, *, name: str = "mean") -> None:

@@ -5,7 +5,7 @@ z ~ N(0, I_p), and a source classifier that is either the oracle ``w̃ = μ`` or
 samples ``x = y μ + z`` with penalty `gamma_source`.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -42,6 +42,13 @@ class Isotropic:
         If a parameter is outside its range, if the shapes do not broadcast, or if only one of `n_source`,
         `gamma_source` is given, or label noise of a source that was not trained.
 
+    Attributes
+    ----------
+    shape : tuple of int
+        The shape to which all parameters broadcast.
+    shapes : dict
+        The shape of each parameter, by name.
+
     Examples
     --------
     >>> problem = Isotropic([0.2, 0.8], n=200, p=400, gamma=0.1)
@@ -59,6 +66,8 @@ class Isotropic:
     gamma_source: ArrayLike | None = None
     label_noise: ArrayLike = 0.0
     label_noise_source: ArrayLike = 0.0
+    shapes: dict[str, tuple[int, ...]] = field(init=False, repr=False)
+    shape: tuple[int, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         checked = {
@@ -80,15 +89,11 @@ class Isotropic:
             raise ValueError("gamma_source needs n_source: without it the source is the oracle w̃ = mu, never trained")
         elif checked["label_noise_source"].any():
             raise ValueError("label_noise_source needs n_source: the oracle source w̃ = mu saw no labels")
-        shape = broadcast_shape({name: array.shape for name, array in checked.items()})
         for name, array in checked.items():
             object.__setattr__(self, name, array)
-        object.__setattr__(self, "_shape", shape)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape to which all parameters broadcast."""
-        return self._shape  # type: ignore[attr-defined,no-any-return]
+        shapes = {name: array.shape for name, array in checked.items()}
+        object.__setattr__(self, "shapes", shapes)
+        object.__setattr__(self, "shape", broadcast_shape(shapes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +133,7 @@ class Experiment:
     label_noise_source: float = 0.0
 
     def __post_init__(self) -> None:
-        problem = Isotropic(**{field.name: getattr(self, field.name) for field in fields(self)})
+        problem = Isotropic(**{f.name: getattr(self, f.name) for f in fields(self)})
         object.__setattr__(self, "beta", problem.beta)
         for name in ("gamma", "mu", "mu_perp", "gamma_source", "label_noise", "label_noise_source"):
             if getattr(self, name) is not None:

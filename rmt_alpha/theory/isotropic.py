@@ -24,8 +24,8 @@ broadcast shape: κ and h on (n, p, γ), the source on (mu, p, N, γ̃, ε_s), a
 
 By rule: γ = 0 with p < n forgets the source (M₁ = V₀₁ = V₁₁ = 0, α* and the worst α are nan); γ = 0 with p = n has
 V₀₀ = inf and accuracy ½; γ = 0 with p > n is the minimum-norm interpolator, all finite. A source that was itself
-trained without penalty on N = p samples is infinitely long: nan. So is every result whose intermediate terms leave
-the range of float64.
+trained without penalty on N = p samples is infinitely long: nan. So that no digit is ever lost to over- or underflow,
+nan is also the result for lengths outside 1e±30 and for n, p, N, γ, γ̃ outside 1e±60 (other than 0).
 """
 
 import math
@@ -36,17 +36,23 @@ from numpy.typing import ArrayLike
 
 from rmt_alpha._elementwise import elementwise
 from rmt_alpha._jit import Ufunc, gufunc, jit, ufunc
-from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, real_array
+from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, integer, real_array
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.problem import Isotropic
 
-_UNDERFLOW, _OVERFLOW = 1e-290, 1e130
-"""Fourth-order products below the first have lost digits to gradual underflow, squares of lengths above the second may
-overflow in them: quotients of such numbers are nan by rule."""
+_LENGTH, _SIZE, _UNDERFLOW, _OVERFLOW = 1e30, 1e60, 1e-290, 1e130
+"""The range in which nothing is lost: lengths within 1e±30, their squares, sample sizes and penalties within 1e±60 (or
+0); intermediate results above 1e-290, λ below 1e130. Outside, the results are nan by rule."""
 
 
 _SOURCE = ("n_source", "gamma_source")
 """The parameters that only a trained source has."""
+
+
+@jit
+def _within(value: float, bound: float) -> bool:
+    """Tell whether a non-negative number is 0 or between 1/bound and bound."""
+    return value == 0.0 or 1.0 / bound <= value <= bound
 
 
 # Stage 1: the resolvent, on (n, p, γ).
@@ -54,9 +60,17 @@ _SOURCE = ("n_source", "gamma_source")
 
 @jit
 def _root(n: float, p: float, gamma: float) -> float:
+    if not (_within(n, _SIZE) and _within(p, _SIZE) and _within(gamma, _SIZE)):
+        return np.nan
     b = (p - n) / n + gamma  # not η + γ − 1, which cancels near η = 1
     root = math.hypot(b, 2.0 * math.sqrt(gamma))
-    return 0.5 * (root + b) if b >= 0.0 else 2.0 * gamma / (root - b)
+    return 0.5 * root + 0.5 * b if b >= 0.0 else 2.0 * gamma / (root - b)
+
+
+@ufunc
+def _aspect_ratio(n: float, p: float) -> float:
+    """Return η."""
+    return p / n
 
 
 @ufunc
@@ -87,7 +101,7 @@ def _residual_fraction(n: float, p: float, gamma: float) -> float:
 def _source_gain(mu: float, kappa: float, label_noise: float) -> float:
     """Return the gain g."""
     lam = mu * mu + 1.0 + kappa
-    return (1.0 - 2.0 * label_noise) / lam if lam < _OVERFLOW else np.nan
+    return (1.0 - 2.0 * label_noise) / lam if lam < _SIZE else np.nan
 
 
 @ufunc
@@ -105,10 +119,12 @@ def _source_spread(mu: float, kappa: float, h: float, eta: float, label_noise: f
 
 @jit
 def _geometry(beta: float, mu: float, mu_perp: float, gain: float, spread: float) -> tuple[float, float, float]:
-    """(m², s, m²w⊥²)."""
+    """(m², s/β, m²w⊥²)."""
+    if not (_within(mu, _LENGTH) and _within(mu_perp, _LENGTH)):
+        return np.nan, np.nan, np.nan
     off = (1.0 - beta) * (1.0 + beta) * (mu_perp * mu_perp)
     m2 = beta * beta * (mu * mu) + off
-    return m2, gain * beta * (mu * mu), gain * gain * (mu * mu) * off + spread * m2
+    return m2, gain * (mu * mu), gain * gain * (mu * mu) * off + spread * m2
 
 
 @ufunc
@@ -118,16 +134,16 @@ def _target_norm2(beta: float, mu: float, mu_perp: float) -> float:
 
 @ufunc
 def _source_overlap(beta: float, mu: float, mu_perp: float, gain: float) -> float:
-    return _geometry(beta, mu, mu_perp, gain, 0.0)[1]
+    return beta * _geometry(beta, mu, mu_perp, gain, 0.0)[1]
 
 
 @ufunc
 def _source_off_target(beta: float, mu: float, mu_perp: float, gain: float, spread: float) -> float:
     """w⊥²; the whole of ‖w̃‖² where the target has no mean."""
     m2, _, product = _geometry(beta, mu, mu_perp, gain, 0.0)
-    if m2 > 0.0:
-        return product / m2 + spread
-    return gain * gain * (mu * mu) + spread
+    if m2 == 0.0:  # without a target mean all of w̃ is off it, unless only the square of β has underflowed
+        return gain * gain * (mu * mu) + spread if beta == 0.0 else spread
+    return product / m2 + spread
 
 
 # Stage 4: the results.
@@ -163,23 +179,25 @@ def _five_numbers(
         off = (lam / k1) ** 2 * off_target
         cov[1, 1] = kappa * kappa * (off + along_target * (1.0 + eta * m2 / (k1 * k1))) / scale
         total = mean[0] + mean[1] + cov[0, 0] + cov[0, 1] + cov[1, 1] + scale
-        if not (math.isfinite(total) and lam < _OVERFLOW and scale > _UNDERFLOW):
+        lost = cov[1, 1] < _UNDERFLOW and kappa * (off_target + along_target) != 0.0
+        small = (m2 < _UNDERFLOW and m2 + abs(s) > 0.0) or cov[0, 0] < _UNDERFLOW or scale < _UNDERFLOW
+        if lost or small or not (math.isfinite(total) and lam < _OVERFLOW):
             mean[:] = np.nan
             cov[:, :] = np.nan
     cov[1, 0] = cov[0, 1]
 
 
 @jit
-def _best(m2: float, s: float, product: float, kappa: float, eta: float, label_noise: float) -> float:
-    """α* from m², s and m²w⊥²; nan where nothing is left to weigh, or where a term under- or overflows."""
+def _best(m2: float, sign: float, size: float, product: float, kappa: float, eta: float, label_noise: float) -> float:
+    """α* from m², s = sign·size and m²w⊥²; nan where nothing is left to weigh, or where a term under- or overflows."""
     t = 1.0 - 2.0 * label_noise
     flips = 4.0 * label_noise * (1.0 - label_noise)
     k1 = 1.0 + kappa
     lam = m2 + k1
-    numerator = eta * s * (k1 + flips * m2)
-    denominator = t * kappa * (lam * product + eta * (s * s))
-    if lam < _OVERFLOW and product + s * s > _UNDERFLOW and _UNDERFLOW < denominator < np.inf:
-        return numerator / denominator
+    s2 = (sign * size) ** 2
+    denominator = t * kappa * (lam * product + eta * s2)
+    if lam < _OVERFLOW and product + s2 > _UNDERFLOW and _UNDERFLOW < denominator < np.inf:
+        return sign * (size * eta * (k1 + flips * m2) / denominator)
     return np.nan
 
 
@@ -194,13 +212,19 @@ def _optimal_alpha(
     eta: float,
     label_noise: float,
 ) -> float:
-    m2, s, product = _geometry(beta, mu, mu_perp, gain, spread)
-    return _best(m2, s, product, kappa, eta, label_noise)
+    m2, size, product = _geometry(beta, mu, mu_perp, gain, spread)
+    return _best(m2, beta, size, product, kappa, eta, label_noise)
 
 
 @ufunc
 def _optimal_alpha_fixed(s: float, w_perp2: float, m2: float, kappa: float, eta: float, label_noise: float) -> float:
-    return _best(m2, s, m2 * w_perp2, kappa, eta, label_noise)
+    return _best(m2, s, 1.0, m2 * w_perp2, kappa, eta, label_noise)
+
+
+@ufunc
+def _squared_length(value: float) -> float:
+    """Return the value, or nan outside the range in which the theory keeps its digits."""
+    return value if _within(abs(value), _SIZE) else np.nan
 
 
 # The stages, put together on arrays.
@@ -212,7 +236,7 @@ def _source(problem: Isotropic) -> tuple[Any, Any]:
         return 1.0, 0.0
     n, gamma, noise = problem.n_source, problem.gamma_source, problem.label_noise_source
     kappa, h = _effective_ridge(n, problem.p, gamma), _residual_fraction(n, problem.p, gamma)
-    eta = np.divide(problem.p, n)
+    eta = _aspect_ratio(n, problem.p)
     return _source_gain(problem.mu, kappa, noise), _source_spread(problem.mu, kappa, h, eta, noise)
 
 
@@ -221,13 +245,12 @@ def _law(
 ) -> MarginLaw:
     check_memory(f"laws of shape {shape}", 48.0 * math.prod(shape))
     mean, cov = np.empty((*shape, 2)), np.empty((*shape, 2, 2))
-    kappa, h, eta = _effective_ridge(n, p, gamma), _residual_fraction(n, p, gamma), np.divide(p, n)
+    kappa, h, eta = _effective_ridge(n, p, gamma), _residual_fraction(n, p, gamma), _aspect_ratio(n, p)
     _five_numbers(m2, s, w_perp2, gamma, kappa, h, eta, label_noise, np.empty(2), mean, cov)
     return MarginLaw._trusted(mean, cov)
 
 
-def _margin_law(**parameters: Any) -> MarginLaw:
-    problem = Isotropic(**parameters)
+def _isotropic_law(problem: Isotropic) -> MarginLaw:
     beta, mu, mu_perp = problem.beta, problem.mu, problem.mu_perp
     gain, spread = _source(problem)
     return _law(
@@ -245,21 +268,28 @@ def _margin_law(**parameters: Any) -> MarginLaw:
 def _optimal_alpha_array(**parameters: Any) -> FloatArray:
     problem = Isotropic(**parameters)
     gain, spread = _source(problem)
-    kappa, eta = _effective_ridge(problem.n, problem.p, problem.gamma), np.divide(problem.p, problem.n)
+    kappa, eta = _effective_ridge(problem.n, problem.p, problem.gamma), _aspect_ratio(problem.n, problem.p)
     alpha = _optimal_alpha(problem.beta, problem.mu, problem.mu_perp, gain, spread, kappa, eta, problem.label_noise)
     return np.broadcast_to(alpha, problem.shape) if np.shape(alpha) != problem.shape else alpha
 
 
 def _worst_alpha_array(**parameters: Any) -> FloatArray:
-    return np.asarray(_margin_law(**parameters).worst_alpha())
+    return np.asarray(_isotropic_law(Isotropic(**parameters)).worst_alpha())
 
 
 def _accuracy_array(alpha: ArrayLike, **parameters: Any) -> FloatArray:
-    return np.asarray(_margin_law(**parameters).accuracy(alpha))
+    return np.asarray(_law_at(alpha, parameters).accuracy(alpha))
 
 
 def _risk_array(alpha: ArrayLike, **parameters: Any) -> FloatArray:
-    return np.asarray(_margin_law(**parameters).risk(alpha))
+    return np.asarray(_law_at(alpha, parameters).risk(alpha))
+
+
+def _law_at(alpha: ArrayLike, parameters: dict[str, Any]) -> MarginLaw:
+    """Return the law, once it is certain that α broadcasts against every parameter."""
+    problem = Isotropic(**parameters)
+    broadcast_shape({"alpha": real_array("alpha", alpha, infinite=True).shape, **problem.shapes})
+    return _isotropic_law(problem)
 
 
 # The public functions.
@@ -573,9 +603,9 @@ def margin_law(
     >>> round(law.risk_optimal_alpha(), 4), round(law.best_accuracy(), 4)
     (0.3912, 0.7374)
     """
-    if isinstance(order, bool) or order != 1:
+    if integer("order", order) != 1:
         raise ValueError(f"order must be 1, got {order!r}")
-    return _margin_law(
+    problem = Isotropic(
         beta=beta,
         n=n,
         p=p,
@@ -587,6 +617,7 @@ def margin_law(
         label_noise=label_noise,
         label_noise_source=label_noise_source,
     )
+    return _isotropic_law(problem)
 
 
 def effective_ridge(n: ArrayLike, p: ArrayLike, gamma: ArrayLike) -> Any:
@@ -747,6 +778,8 @@ def _fixed_source(
     shape = broadcast_shape({name: array.shape for name, array in checked.items()})
     if np.any((checked["m2"] == 0.0) & (checked["s"] != 0.0)):
         raise ValueError("s must be 0 where m2 is 0: it is the overlap with a mean of squared norm m2")
+    for name in ("s", "w_perp2", "m2"):
+        checked[name] = np.asarray(_squared_length(checked[name]))
     return list(checked.values()), shape
 
 
@@ -831,5 +864,5 @@ def fixed_source_optimal_alpha(
     1.2162
     """
     (s_, w_perp2_, m2_, n_, p_, gamma_, noise), _ = _fixed_source(s, w_perp2, m2, n, p, gamma, label_noise)
-    alpha = _optimal_alpha_fixed(s_, w_perp2_, m2_, _effective_ridge(n_, p_, gamma_), np.divide(p_, n_), noise)
+    alpha = _optimal_alpha_fixed(s_, w_perp2_, m2_, _effective_ridge(n_, p_, gamma_), _aspect_ratio(n_, p_), noise)
     return float(alpha) if np.ndim(alpha) == 0 else alpha
