@@ -494,7 +494,8 @@ class RiskLaw(_Law):
             array = array[..., None]
         with np.errstate(over="ignore", invalid="ignore"):
             slope = np.einsum("...jk,...k->...j", self.quadratic, array) - self.linear  # half the gradient
-            return _plain(self.constant + np.einsum("...k,...k->...", slope - self.linear, array))
+            change = np.einsum("...k,...k->...", slope, array) - np.einsum("...k,...k->...", self.linear, array)
+            return _plain(self.constant + change)
 
     def optimal_alpha(self) -> Result:
         """α of least risk, ``quadratic⁻¹ linear``.
