@@ -165,12 +165,13 @@ def _interpreted(function: Callable[..., Any], layout: str | None) -> Ufunc:
     """Return the Python function as a ufunc: NumPy scalars in, so that its arithmetic follows IEEE as well."""
     if layout is None:
 
-        def scalar(*args: Any) -> Any:
-            with np.errstate(all="ignore"):
-                return function(*map(np.float64, args))
+        loop = np.vectorize(lambda *args: function(*map(np.float64, args)), otypes=[np.float64])
 
-        loop = np.vectorize(scalar, otypes=[np.float64])
-        return cast(Ufunc, wraps(function)(lambda *args: loop(*args)[()]))
+        def broadcast(*args: Any) -> Any:
+            with np.errstate(all="ignore"):
+                return loop(*args)[()]
+
+        return cast(Ufunc, wraps(function)(broadcast))
 
     cores = _core_ndims(layout)
 

@@ -12,11 +12,12 @@ a given α ∈ ℝᴷ the law is that of the single source Σ αₖ w̃ₖ.
 """
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from rmt_alpha._jit import jit, ufunc
 from rmt_alpha._validation import FloatArray, broadcast_shape, real_array
@@ -39,7 +40,7 @@ _SYMMETRY = 1e-10
 @jit
 def _signal_to_noise(alpha: float, m0: float, m1: float, v00: float, v01: float, v11: float) -> float:
     """Mean over standard deviation; for |α| > 1 both are divided by |α|, so that no α overflows."""
-    if math.isinf(v00) or (math.isinf(v11) and alpha != 0.0):
+    if math.isinf(v00):
         return 0.0
     if m1 == 0.0 and v11 == 0.0:  # the classifier has forgotten its source
         mean, variance = m0, v00
@@ -74,8 +75,8 @@ def _risk(alpha: float, m0: float, m1: float, v00: float, v01: float, v11: float
     return (1.0 - m0 - alpha * m1) ** 2 + max(v00 + alpha * (2.0 * v01 + alpha * v11), 0.0)
 
 
-@ufunc
-def _optimal_alpha(m0: float, m1: float, v00: float, v01: float, v11: float) -> float:
+@jit
+def _best(m0: float, m1: float, v00: float, v01: float, v11: float) -> float:
     """V⁻¹M in units where both variances are 1: its second entry over its first."""
     if not (0.0 < v00 < np.inf and 0.0 < v11 < np.inf):
         return np.nan
@@ -87,11 +88,32 @@ def _optimal_alpha(m0: float, m1: float, v00: float, v01: float, v11: float) -> 
     x1 = m1 / scale1 - correlation * (m0 / scale0)
     if x0 > 0.0:
         return x1 / x0 * (scale0 / scale1)
-    return np.inf * m1  # the supremum is at infinity; nan when there is no signal at all
+    return np.inf * m1  # the supremum is at infinity; nan when the source has no signal
+
+
+@ufunc
+def _optimal_alpha(m0: float, m1: float, v00: float, v01: float, v11: float) -> float:
+    return _best(m0, m1, v00, v01, v11)
+
+
+@ufunc
+def _best_accuracy(m0: float, m1: float, v00: float, v01: float, v11: float) -> float:
+    alpha = _best(m0, m1, v00, v01, v11)
+    if math.isnan(alpha):
+        regular = 1.0 - abs(v01) / math.sqrt(v00) / math.sqrt(v11) > 2.0 * _SINGULAR
+        if v00 > 0.0 and v11 > 0.0 and regular and m0 <= 0.0 and m1 == 0.0:
+            return 0.5  # nothing to gain: the supremum of no signal, or of a wrong one that α → ∞ drowns in noise
+        if not (m1 == 0.0 and v11 == 0.0):
+            return np.nan
+        alpha = 0.0
+    return 0.5 * math.erfc(-math.sqrt(0.5) * _signal_to_noise(alpha, m0, m1, v00, v01, v11))
 
 
 class _Law:
-    """What a margin law and a risk law share: a batch of forms in a = (1, α)."""
+    """What a margin law and a risk law share: a batch of forms in a = (1, α), held in read-only arrays."""
+
+    _ARRAYS: ClassVar[dict[str, int]]
+    """Names of the arrays, with the number of their axes that come after the batch's."""
 
     @property
     def n_sources(self) -> int:
@@ -101,7 +123,43 @@ class _Law:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the batch; () for a single law."""
-        raise NotImplementedError
+        name, core = next(iter(self._ARRAYS.items()))
+        array = getattr(self, name)
+        return array.shape[: array.ndim - core]  # type: ignore[no-any-return]
+
+    @classmethod
+    def _trusted(cls, *arrays: FloatArray) -> Self:
+        """Wrap arrays of a front of this package: no copy, no check, nan allowed."""
+        law = object.__new__(cls)
+        law._set(arrays)
+        return law
+
+    def _set(self, arrays: Iterable[FloatArray]) -> None:
+        for name, array in zip(self._ARRAYS, arrays, strict=True):
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+
+    def __setstate__(self, state: dict[str, FloatArray]) -> None:
+        self._set(state[name] for name in self._ARRAYS)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a single law has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Self]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: Any) -> Self:
+        """Select laws along the batch, as NumPy would select entries of an array of its shape."""
+        if not self.shape:
+            raise IndexError("a single law cannot be indexed")
+        arrays = [getattr(self, name) for name in self._ARRAYS]
+        if isinstance(index, int | np.integer | slice):
+            return self._trusted(*(np.asarray(array[index]) for array in arrays))
+        batch = np.arange(math.prod(self.shape)).reshape(self.shape)[index]
+        cores = [array.shape[len(self.shape) :] for array in arrays]
+        return self._trusted(*(a.reshape(-1, *core)[batch] for a, core in zip(arrays, cores, strict=True)))
 
     def _alpha(self, alpha: ArrayLike | None, *, infinite: bool) -> FloatArray:
         """Check α: no trailing axis for one source, one of length K for several, None (nothing) without sources."""
@@ -142,8 +200,8 @@ class MarginLaw(_Law):
     Raises
     ------
     ValueError
-        If the shapes do not fit, an entry is nan or infinite (save +inf on the diagonal of `cov`), or `cov` is not
-        symmetric positive semi-definite.
+        If the shapes do not fit, an entry is nan or infinite (save V₀₀ = +inf), or `cov` is not symmetric positive
+        semi-definite.
 
     Notes
     -----
@@ -162,6 +220,8 @@ class MarginLaw(_Law):
     (0.755, 0.7602)
     """
 
+    _ARRAYS = {"mean": 1, "cov": 2}  # noqa: RUF012 - a class variable, as its base says
+
     mean: FloatArray
     cov: FloatArray
 
@@ -169,46 +229,17 @@ class MarginLaw(_Law):
         mean_array = real_array("mean", mean)
         cov_array = real_array("cov", cov, infinite=True)
         _check_shapes(mean_array, "cov", cov_array)
-        off_diagonal = ~np.eye(cov_array.shape[-1], dtype=bool)
-        if np.isinf(cov_array[..., off_diagonal]).any() or (cov_array == -np.inf).any():
-            raise ValueError("cov must be finite, save +inf on its diagonal")
+        infinite = np.isinf(cov_array)
+        infinite[..., 0, 0] &= cov_array[..., 0, 0] < 0.0
+        if infinite.any():
+            raise ValueError("cov must be finite, save +inf as its first entry")
         _check_positive(cov_array)
-        self._set(mean_array.copy(), cov_array.copy())
-
-    def _set(self, mean: FloatArray, cov: FloatArray) -> None:
-        for name, array in (("mean", mean), ("cov", cov)):
-            array.flags.writeable = False
-            object.__setattr__(self, name, array)
-
-    @classmethod
-    def _trusted(cls, mean: FloatArray, cov: FloatArray) -> "MarginLaw":
-        """Wrap arrays of a front of this package: no copy, no check, nan allowed."""
-        law = object.__new__(cls)
-        law._set(mean, cov)
-        return law
+        self._set((mean_array.copy(), cov_array.copy()))
 
     @property
     def n_sources(self) -> int:
         """K, the number of sources."""
         return int(self.mean.shape[-1]) - 1
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the batch; () for a single law."""
-        return self.mean.shape[:-1]
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("a single law has no length")
-        return self.shape[0]
-
-    def __getitem__(self, index: Any) -> "MarginLaw":
-        """Select laws along the batch."""
-        if not self.shape:
-            raise IndexError("a single law cannot be indexed")
-        batch = np.arange(math.prod(self.shape)).reshape(self.shape)[index]
-        size = self.n_sources + 1
-        return MarginLaw._trusted(self.mean.reshape(-1, size)[batch], self.cov.reshape(-1, size, size)[batch])
 
     def __repr__(self) -> str:
         if self.shape:
@@ -306,6 +337,11 @@ class MarginLaw(_Law):
         float or ndarray
             Batch shape, with a trailing axis of length K for K > 1. Where ``x[0] ≤ 0`` the supremum lies at infinity:
             ``sign(M₁)·inf`` for one source, nan for several (`best_direction` tells). nan where V is singular.
+
+        Notes
+        -----
+        As V gets singular the solution loses digits (the accuracy there does not). The isotropic closed form has them
+        all: `rmt_alpha.optimal_alpha`.
         """
         if self.n_sources == 1:
             mean, cov = self.mean, self.cov
@@ -334,28 +370,29 @@ class MarginLaw(_Law):
         return np.where(np.isnan(x).any(axis=-1, keepdims=True), np.nan, result)
 
     def best_accuracy(self) -> Result:
-        """Accuracy at the optimum, ``Φ(√(MᵀV⁻¹M))`` where α* is finite, else the supremum at infinity.
+        """Supremum of the accuracy over all α: ``Φ(√(MᵀV⁻¹M))`` where α* is finite, else what infinity gives.
 
         Returns
         -------
         float or ndarray
             Defined as well where no α matters because the classifier has forgotten its sources (M and V vanish in the
-            source block: γ = 0 with more samples than dimensions). nan where V is otherwise singular.
+            source block: γ = 0 with more samples than dimensions), and ½ where there is nothing to gain. nan where V is
+            otherwise singular.
         """
+        mean, cov = self.mean, self.cov
         if self.n_sources == 0:
             return self.accuracy()
-        mean, cov = self.mean, self.cov
+        if self.n_sources == 1:
+            return _plain(_best_accuracy(mean[..., 0], mean[..., 1], cov[..., 0, 0], cov[..., 0, 1], cov[..., 1, 1]))
+        x, source = _whitened(cov, mean), _whitened(cov[..., 1:, 1:], mean[..., 1:])
+        at_alpha = np.einsum("...k,...k->...", x, mean)
+        at_infinity = np.einsum("...k,...k->...", source, mean[..., 1:])
+        squared = np.where(x[..., 0] > 0.0, at_alpha, at_infinity)
+        signal = np.sqrt(np.where(np.isnan(x[..., 0]), np.nan, np.maximum(squared, 0.0)))
         forgotten = (mean[..., 1:] == 0.0).all(axis=-1) & (cov[..., 1:, 1:] == 0.0).all(axis=(-2, -1))
-        direction = self.best_direction()
-        defined = np.asarray(~np.isnan(direction).any(axis=-1))
-        scratch = np.zeros_like(direction)
-        scratch[..., 0] = 1.0
-        a = np.where(defined[..., None], direction, scratch)
-        zero = np.zeros(())
-        signal = np.einsum("...k,...k->...", a, mean)
-        noise = np.einsum("...j,...jk,...k->...", a, np.where(a[..., :, None] == 0.0, 0.0, cov), a)
-        best = _accuracy(zero, signal, zero, noise, zero, zero)
-        return _plain(np.where(defined | forgotten, best, np.nan))
+        zero, one = np.zeros(()), np.ones(())
+        scratch = _accuracy(zero, mean[..., 0], zero, cov[..., 0, 0], zero, zero)
+        return _plain(np.where(forgotten, scratch, _accuracy(zero, signal, zero, one, zero, zero)))
 
     def worst_alpha(self) -> Result:
         """α at which the margin's mean vanishes, ``−M₀/M₁``: accuracy is exactly ½ there (one source).
@@ -397,7 +434,9 @@ class MarginLaw(_Law):
         m0, m1 = mean[..., :1], mean[..., 1:]
         constant = (1.0 - t) * (1.0 + t) + (t - m0) ** 2 + cov[..., 0, :1]
         return RiskLaw._trusted(
-            constant[..., 0], (t - m0) * m1 - cov[..., 0, 1:], cov[..., 1:, 1:] + m1[..., :, None] * m1[..., None, :]
+            np.asarray(constant[..., 0]),
+            (t - m0) * m1 - cov[..., 0, 1:],
+            cov[..., 1:, 1:] + m1[..., :, None] * m1[..., None, :],
         )
 
     def risk_optimal_alpha(self) -> Result:
@@ -436,6 +475,8 @@ class RiskLaw(_Law):
     (0.25, 0.875, 0.875)
     """
 
+    _ARRAYS = {"constant": 0, "linear": 1, "quadratic": 2}  # noqa: RUF012 - a class variable, as its base says
+
     constant: FloatArray
     linear: FloatArray
     quadratic: FloatArray
@@ -450,28 +491,12 @@ class RiskLaw(_Law):
                 f"constant must have the batch shape {linear_array.shape[:-1]} of linear, got {constant_array.shape}"
             )
         _check_positive(quadratic_array, name="quadratic")
-        self._set(constant_array.copy(), linear_array.copy(), quadratic_array.copy())
-
-    def _set(self, constant: FloatArray, linear: FloatArray, quadratic: FloatArray) -> None:
-        for name, array in (("constant", constant), ("linear", linear), ("quadratic", quadratic)):
-            array.flags.writeable = False
-            object.__setattr__(self, name, array)
-
-    @classmethod
-    def _trusted(cls, constant: FloatArray, linear: FloatArray, quadratic: FloatArray) -> "RiskLaw":
-        law = object.__new__(cls)
-        law._set(constant, linear, quadratic)
-        return law
+        self._set((constant_array.copy(), linear_array.copy(), quadratic_array.copy()))
 
     @property
     def n_sources(self) -> int:
         """K, the number of sources."""
         return int(self.linear.shape[-1])
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the batch; () for a single law."""
-        return self.linear.shape[:-1]
 
     def __repr__(self) -> str:
         return f"RiskLaw(shape={self.shape}, n_sources={self.n_sources})"
@@ -558,13 +583,28 @@ def _check_shapes(vector: FloatArray, matrix_name: str, matrix: FloatArray, *, n
 
 
 def _check_positive(matrix: FloatArray, *, name: str = "cov") -> None:
-    """Refuse what is not symmetric positive semi-definite to a relative 1e-10 (an infinite variance passes)."""
-    finite = np.where(np.isinf(matrix), 0.0, matrix)
-    scale = np.abs(finite).max(axis=(-2, -1), initial=0.0)
-    if (np.abs(finite - np.swapaxes(finite, -1, -2)).max(axis=(-2, -1), initial=0.0) > _SYMMETRY * scale).any():
+    """Refuse what is not symmetric positive semi-definite to 1e-10, in units where its diagonal is 1."""
+    diagonal = np.einsum("...ii->...i", matrix)
+    if (diagonal < 0.0).any():
+        raise ValueError(f"{name} must be positive semi-definite, it has {diagonal.min():.3g} on its diagonal")
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        scale = np.where((diagonal > 0.0) & np.isfinite(diagonal), 1.0 / np.sqrt(diagonal), 0.0)
+        finite = np.where(np.isinf(matrix), 0.0, matrix)
+        correlation = finite * scale[..., :, None] * scale[..., None, :]
+    if not np.isfinite(correlation).all():
+        raise ValueError(f"{name} must be positive semi-definite, a correlation in it exceeds 1")
+    asymmetry = np.abs(correlation - np.swapaxes(correlation, -1, -2))
+    # a row of zero or infinite variance must be 0 elsewhere, which the scaled matrix does not show
+    unscaled = (scale == 0.0)[..., None] & (finite != 0.0)
+    if (asymmetry > _SYMMETRY).any() or (unscaled & ~_mirrored(finite)).any():
         raise ValueError(f"{name} must be symmetric")
+    if unscaled.any():
+        raise ValueError(f"{name} must be positive semi-definite, it has a covariance beside a variance of 0 or inf")
     if matrix.shape[-1]:
-        diagonal = np.where(np.isinf(np.einsum("...ii->...i", matrix)), scale[..., None], 0.0)
-        lowest = np.linalg.eigvalsh(finite + diagonal[..., None] * np.eye(matrix.shape[-1]))[..., 0]
-        if (lowest < -_SYMMETRY * scale).any():
-            raise ValueError(f"{name} must be positive semi-definite, its lowest eigenvalue is {lowest.min():.3g}")
+        lowest = np.linalg.eigvalsh(correlation)[..., 0]
+        if (lowest < -_SYMMETRY).any():
+            raise ValueError(f"{name} must be positive semi-definite, a correlation in it exceeds 1")
+
+
+def _mirrored(matrix: FloatArray) -> NDArray[np.bool_]:
+    return np.asarray(matrix == np.swapaxes(matrix, -1, -2))
