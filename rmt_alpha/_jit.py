@@ -1,15 +1,18 @@
 """The one place that configures Numba.
 
-Three decorators, typed so that strict type checkers accept what they decorate:
+Two decorators, typed so that strict type checkers accept what they decorate:
 
 - `jit`: a scalar function that other kernels call,
-- `ufunc`: a NumPy ufunc of a scalar kernel,
-- `gufunc`: a generalised ufunc, for kernels with several outputs.
+- `ufunc`: a NumPy ufunc of a scalar kernel.
 
-All compile at their first call, follow NumPy's error model (1/0 is inf, not an exception) and keep strict IEEE
+There is none for generalised ufuncs: Numba caches those in two files that know each other by the order in which the
+process compiled, and processes that compile at the same time leave a mixture that crashes.
+
+Both compile at their first call, follow NumPy's error model (1/0 is inf, not an exception) and keep strict IEEE
 arithmetic. Compiled code is cached on disk in a folder whose name holds a hash of this package's sources: Numba
 itself looks only at the file of the outermost function, and would run a stale kernel after an edit in another
-module.
+module. A process that forks while one of its threads compiles leaves the child a lock that nobody opens: call what the
+children will call once before, or spawn them.
 
 With ``NUMBA_DISABLE_JIT=1`` the same names run the plain Python functions, so that coverage and debuggers see every
 branch.
@@ -20,7 +23,6 @@ import inspect
 import math
 import os
 import pathlib
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -57,26 +59,9 @@ def jit(function: Kernel) -> Kernel:
 def ufunc(function: Callable[..., float]) -> Ufunc:
     """Make a NumPy ufunc, one float64 output, of a scalar kernel of float64 arguments."""
     if config.DISABLE_JIT:
-        return _interpreted(function, None)
+        return _interpreted(function)
     arguments = ",".join(["float64"] * len(inspect.signature(function).parameters))
     return _Blocked(function, lambda cached: _numba.vectorize([f"float64({arguments})"], cache=cached))
-
-
-def gufunc(layout: str) -> Callable[[Callable[..., None]], Ufunc]:
-    """Make a generalised ufunc of float64 arrays with this layout; the caller passes the output arrays."""
-
-    def decorate(function: Callable[..., None]) -> Ufunc:
-        if config.DISABLE_JIT:
-            return _interpreted(function, layout)
-        arguments = ",".join("float64" + ("[" + ",".join([":"] * n) + "]" if n else "") for n in _core_ndims(layout))
-        return _Lazy(function, lambda cached: _numba.guvectorize([f"void({arguments})"], layout, cache=cached))
-
-    return decorate
-
-
-def _core_ndims(layout: str) -> list[int]:
-    """Return the number of core dimensions of each operand of a layout such as ``(),(k)->(k,k)``."""
-    return [len(core.split(",")) if core else 0 for core in re.findall(r"\((.*?)\)", layout)]
 
 
 class _Lazy:
@@ -161,29 +146,12 @@ def _source_hash() -> str:
     return digest.hexdigest()[:16]
 
 
-def _interpreted(function: Callable[..., Any], layout: str | None) -> Ufunc:
+def _interpreted(function: Callable[..., float]) -> Ufunc:
     """Return the Python function as a ufunc: NumPy scalars in, so that its arithmetic follows IEEE as well."""
-    if layout is None:
+    loop = np.vectorize(lambda *args: function(*map(np.float64, args)), otypes=[np.float64])
 
-        loop = np.vectorize(lambda *args: function(*map(np.float64, args)), otypes=[np.float64])
-
-        def broadcast(*args: Any) -> Any:
-            with np.errstate(all="ignore"):
-                return loop(*args)[()]
-
-        return cast(Ufunc, wraps(function)(broadcast))
-
-    cores = _core_ndims(layout)
-
-    def looped(*args: Any) -> None:
-        arrays = [np.asarray(arg) for arg in args]
-        shape = arrays[-1].shape[: arrays[-1].ndim - cores[-1]]  # the outputs come last, and in full shape
-        views = [
-            np.broadcast_to(a, shape + a.shape[a.ndim - core :]) if a.shape[: a.ndim - core] != shape else a
-            for a, core in zip(arrays, cores, strict=True)
-        ]
+    def broadcast(*args: Any) -> Any:
         with np.errstate(all="ignore"):
-            for index in np.ndindex(shape):
-                function(*(view[index] for view in views))
+            return loop(*args)[()]
 
-    return cast(Ufunc, wraps(function)(looped))
+    return cast(Ufunc, wraps(function)(broadcast))

@@ -18,7 +18,7 @@ def seed_sequence(seed: Any) -> np.random.SeedSequence:
     if isinstance(seed, np.random.SeedSequence):
         return seed
     if isinstance(seed, np.random.Generator):
-        return np.random.SeedSequence(seed.integers(2**32, size=4, dtype=np.uint32).tolist())
+        return np.random.SeedSequence(int.from_bytes(seed.bytes(16), "little"))
     return np.random.SeedSequence(None if seed is None else integer("seed", seed, low=0))
 
 

@@ -16,6 +16,15 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 
+def plain(name: str, value: object) -> None:
+    """Refuse labelled and lazy arrays where their labels would be dropped and their shapes paired by position."""
+    override = getattr(type(value), "__array_ufunc__", None)
+    if override is not None and override is not np.ndarray.__array_ufunc__:
+        raise ValueError(
+            f"{name} must be a plain array here, got {type(value).__name__}: convert it with numpy.asarray"
+        )
+
+
 def real_array(
     name: str,
     value: object,
@@ -44,8 +53,11 @@ def real_array(
 
 def _float64(name: str, value: object) -> FloatArray:
     """Return real numbers as a float64 array."""
-    if type(value) is float:
-        return np.array(value)
+    if type(value) is float or type(value) is int:
+        try:
+            return np.array(float(value))
+        except OverflowError:
+            raise ValueError(f"{name} must be within the range of float64, got {_show(value)}") from None
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(f"{name} must not be a masked array: fill or drop the masked entries first")
     try:

@@ -5,9 +5,11 @@ Exit status: 0 on success, 1 where `compare` finds theory and simulation apart, 
 
 import argparse
 import csv
+import io
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -62,9 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     {"beta": [0.8], "optimal_alpha": [1.2161...
     0
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a Greek letter must not end a run where the terminal has none
+            stream.reconfigure(errors="replace")
     parser = _parser()
     arguments = parser.parse_args(argv if argv is not None else sys.argv[1:] or ["demo"])
     try:
+        integer("--seed", arguments.seed, 0)
         report: Report = arguments.run(arguments)
         print(
             json.dumps(_plain(report.data), allow_nan=False) if arguments.json else "\n".join(report.lines), flush=True
@@ -77,6 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a closed terminal
+        print(f"{arguments.parser.prog}: error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -89,6 +98,7 @@ def demo(arguments: argparse.Namespace) -> Report:
     """Figure 1 of the paper: theory against simulation at three β, with one source for all of them."""
     from rmt_alpha.comparison import compare
 
+    _check_out(arguments.out)
     beta = np.array([0.2, 0.5, 0.9])
     setting: dict[str, Any] = {"n": 40, "p": 1000, "gamma": 0.1, "mu": 0.8, "mu_perp": 0.8}
     setting |= {"n_source": 5000, "gamma_source": 5.0}
@@ -122,7 +132,7 @@ def demo(arguments: argparse.Namespace) -> Report:
         *_table(header, rows, ".3f", {0: ".1f", 3: "", 4: ".3f", 7: ".4f", 8: "+.2f"}),
         "",
         sentence,
-        f"Figure: {out}",
+        f"Written: {out}",
     ]
     data_ = {"setting": setting, "trials": arguments.trials, "seed": run.seed.entropy, "results": data}
     return Report({**data_, "agrees": agrees, "summary": sentence, "figure": str(out)}, lines)
@@ -139,8 +149,10 @@ def optimal(arguments: argparse.Namespace) -> Report:
         "risk_optimal_alpha": law.risk_optimal_alpha(),
         "accuracy_0": law.accuracy(0.0),
         "accuracy_1": law.accuracy(1.0),
-        "accuracy_optimal": law.best_accuracy(),
     }
+    best = np.asarray(columns["optimal_alpha"])
+    at_best = law.accuracy(np.nan_to_num(best))  # the closed form's α*, where the law is too near singular for its own
+    columns["accuracy_optimal"] = np.where(np.isnan(best), law.best_accuracy(), at_best)
     if arguments.trials:
         run = _simulate(arguments, problem)
         alpha = np.stack([np.zeros(law.shape), np.ones(law.shape), np.nan_to_num(columns["optimal_alpha"])])
@@ -154,6 +166,7 @@ def optimal(arguments: argparse.Namespace) -> Report:
 
 def curve(arguments: argparse.Namespace) -> Report:
     """Accuracy and risk against α, as a plot, a CSV file, or a table on standard output."""
+    _check_out(arguments.out, ".csv")
     problem = _problem(arguments)
     law = ra.margin_law(**problem)
     low, high = _range(arguments, law)
@@ -205,26 +218,19 @@ def errata(arguments: argparse.Namespace) -> Report:
     from rmt_alpha.estimate import Estimate
     from rmt_alpha.theory import errata
 
-    problem = _problem(arguments)
-    names = ("beta", "n", "p", "gamma", "n_source", "gamma_source", "mu", "mu_perp")
-    published = {name: problem[name] for name in names}
+    problem = {name: getattr(arguments, name) for name in PROBLEM if "noise" not in name}
     integer("trials", arguments.trials, 2)
+    published = (
+        errata.published_second_moment(arguments.alpha, **problem),
+        errata.published_optimal_alpha(**problem),
+    )
+    corrected = float(_second_moment(ra.margin_law(**problem), arguments.alpha)), ra.optimal_alpha(**problem)
     run = _simulate(arguments, problem)
-    law = ra.margin_law(**problem)
-    mean, variance = (np.asarray(x) for x in run.law.moments(arguments.alpha))
-    moment = Estimate.of(mean**2 + variance)
-    m, v = law.moments(arguments.alpha)
-    candidates = {
-        "published": (
-            errata.published_second_moment(arguments.alpha, **published),
-            errata.published_optimal_alpha(**published),
-        ),
-        "corrected": (m**2 + v, ra.optimal_alpha(**problem)),
-    }
+    moment = Estimate.of(_second_moment(run.law, arguments.alpha))
     rows, data = [], []
-    for name, (second, best) in candidates.items():
-        estimate = run.accuracy(best)
-        z = (second - moment.value) / moment.stderr
+    for name, (second, best) in {"published": published, "corrected": corrected}.items():
+        estimate = Estimate(np.nan, np.nan, arguments.trials) if np.isnan(best) else run.accuracy(best)
+        z = float(np.divide(second - moment.value, moment.stderr))
         rows.append((name, second, z, best, estimate.value, estimate.stderr))
         data.append(
             {
@@ -252,14 +258,21 @@ def errata(arguments: argparse.Namespace) -> Report:
     )
 
 
+def _second_moment(law: ra.MarginLaw, alpha: float) -> Any:
+    mean, variance = law.moments(alpha)
+    with np.errstate(over="ignore"):
+        return np.square(mean) + variance
+
+
 def transfer(arguments: argparse.Namespace) -> Report:
     """Predict and measure the accuracy curve of a transfer between two real data sets."""
     from rmt_alpha import plots
     from rmt_alpha.estimation.datasets import load
     from rmt_alpha.estimation.held_out import held_out_curves
 
+    _check_out(arguments.out, ".csv")
     points = integer("--points", arguments.points, 2)
-    check_memory(f"--points {points}", 16.0 * points * integer("splits", arguments.splits, 2))
+    check_memory(f"--points {points}", 500.0 * points)
     low, high = _ends(arguments.alpha_min, arguments.alpha_max)
     curves = held_out_curves(
         load(arguments.source),
@@ -294,7 +307,7 @@ def transfer(arguments: argparse.Namespace) -> Report:
         _picture(arguments.out, draw)
     summary = _transfer_summary(curves)
     lines = _transfer_lines(curves, summary)
-    return Report({**summary, "curve": columns, "out": str(arguments.out)}, [*lines, f"Figure: {arguments.out}"])
+    return Report({**summary, "curve": columns, "out": str(arguments.out)}, [*lines, f"Written: {arguments.out}"])
 
 
 def _transfer_summary(curves: Any) -> dict[str, Any]:
@@ -416,7 +429,7 @@ def _range(arguments: argparse.Namespace, law: ra.MarginLaw) -> tuple[float, flo
 
 def _ends(low: float, high: float) -> tuple[float, float]:
     """Check the ends of the α axis."""
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    if not (low < high and math.isfinite(high - low)):
         raise ValueError(f"--alpha-min must be finite and below --alpha-max, got {low:g} and {high:g}")
     return low, high
 
@@ -448,6 +461,17 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _check_out(out: Path | None, *tables: str) -> None:
+    """Refuse a file that cannot be written before the work is done."""
+    if out is None:
+        return
+    suffixes = (*PICTURES, *tables)
+    if out.suffix.lower() not in suffixes:
+        raise ValueError(f"--out must end in {', '.join(suffixes)}, got {str(out)!r}")
+    if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
+        raise ValueError(f"--out {out} cannot be written")
+
+
 def _write_csv(out: Path, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     try:
         with out.open("w", newline="", encoding="utf-8") as file:
@@ -462,8 +486,6 @@ def _picture(out: Path, draw: Callable[[Any], None], panels: int = 1) -> Path:
     """Draw one figure into a file, without a display."""
     from matplotlib.figure import Figure
 
-    if out.suffix.lower() not in PICTURES:
-        raise ValueError(f"--out must end in {', '.join(PICTURES)} (or .csv for tables), got {str(out)!r}")
     figure = Figure(figsize=(6.4 * panels, 4.4), layout="constrained")
     draw(figure.subplots(1, panels))
     try:
@@ -541,7 +563,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--alpha", type=float, nargs="+", help="where accuracies are compared (default: 0, 1, α*)")
 
     command = _command(commands, "errata", errata, "--n-source 300 --trials 50")
-    _problem_arguments(command, beta=0.8, n=200, p=400, gamma=0.5, n_source=400, gamma_source=0.1, mu=1.5)
+    _problem_arguments(command, noise=False, beta=0.8, n=200, p=400, gamma=0.5, n_source=400, gamma_source=0.1, mu=1.5)
     _trials(command, 100)
     command.add_argument(
         "--alpha", type=float, default=3.0, help="where the second moment is taken (default: %(default)s)"
@@ -575,6 +597,9 @@ def _command(commands: Any, name: str, run: Callable[..., Report], example: str)
         allow_abbrev=False,
     )
     parser.set_defaults(run=run, parser=parser)
+    parser._negative_number_matcher = re.compile(
+        r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE
+    )  # argparse's misses 1e3
     parser.add_argument("--json", action="store_true", help="print one JSON object (null where undefined)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
     return parser
@@ -585,8 +610,10 @@ def _trials(parser: argparse.ArgumentParser, default: int) -> None:
     parser.add_argument("--trials", type=int, default=default, help=f"{what} (default: %(default)s)")
 
 
-def _problem_arguments(parser: argparse.ArgumentParser, *, many: bool = False, **defaults: float) -> None:
-    """Add the ten parameters of an isotropic problem; those without a default here are the user's to give."""
+def _problem_arguments(
+    parser: argparse.ArgumentParser, *, many: bool = False, noise: bool = True, **defaults: float
+) -> None:
+    """Add the parameters of an isotropic problem; those without a default here are the user's to give."""
     group = parser.add_argument_group("problem")
     defaults = {"mu": 1.0, "mu_perp": 1.0, "label_noise": 0.0, "label_noise_source": 0.0} | defaults
     optional = ("n_source", "gamma_source")
@@ -602,7 +629,7 @@ def _problem_arguments(parser: argparse.ArgumentParser, *, many: bool = False, *
         "label_noise": "probability that a target label is flipped",
         "label_noise_source": "probability that a source label is flipped",
     }
-    for name in PROBLEM:
+    for name in PROBLEM if noise else PROBLEM[:-2]:
         default = defaults.get(name)
         group.add_argument(
             "--" + name.replace("_", "-"),

@@ -7,7 +7,7 @@ import numpy as np
 from rmt_alpha._validation import FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Estimate:
     """A Monte-Carlo mean with its standard error.
 
@@ -45,8 +45,9 @@ class Estimate:
         Estimate(value=2.5, stderr=0.6454972243679028, n=4)
         """
         n = len(samples)
-        value = samples.mean(axis=0)
-        stderr = samples.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full_like(value, np.nan)
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite samples have an infinite mean, and no error
+            value = samples.mean(axis=0)
+            stderr = samples.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full_like(value, np.nan)
         if value.ndim == 0:
             return cls(float(value), float(stderr), n)
         return cls(value, stderr, n)

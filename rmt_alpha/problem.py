@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rmt_alpha._validation import FloatArray, broadcast_shape, integer, real, real_array
+from rmt_alpha._validation import FloatArray, broadcast_shape, integer, plain, real, real_array
 
 
 @dataclass(frozen=True, eq=False)
 class Isotropic:
     """One isotropic transfer problem, or an array of them (all parameters broadcast).
+
+    Arrays are not copied: they were checked as they are, and must not be changed afterwards.
 
     Parameters
     ----------
@@ -70,6 +72,9 @@ class Isotropic:
     shape: tuple[int, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        for f in fields(self):
+            if f.init:
+                plain(f.name, getattr(self, f.name))
         checked = {
             "beta": real_array("beta", self.beta, -1.0, 1.0),
             "n": real_array("n", self.n, 0.0, open_low=True),
@@ -90,7 +95,9 @@ class Isotropic:
         elif checked["label_noise_source"].any():
             raise ValueError("label_noise_source needs n_source: the oracle source w̃ = mu saw no labels")
         for name, array in checked.items():
-            object.__setattr__(self, name, array)
+            view = array.view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
         shapes = {name: array.shape for name, array in checked.items()}
         object.__setattr__(self, "shapes", shapes)
         object.__setattr__(self, "shape", broadcast_shape(shapes))
@@ -110,8 +117,9 @@ class Experiment:
     Raises
     ------
     ValueError
-        As in `Isotropic`; also if a parameter other than `beta` is an array, if n, p or n_source is not an integer, or
-        if p = 1 leaves no room for μ_⊥ (which |β| < 1 and mu_perp > 0 ask for).
+        As in `Isotropic`; also if a parameter other than `beta` is an array, if n, p or n_source is not an integer, if
+        a length exceeds 1e30 or a penalty 1e60, or if p = 1 leaves no room for μ_⊥ (which |β| < 1 and mu_perp > 0 ask
+        for).
 
     Examples
     --------
@@ -135,9 +143,10 @@ class Experiment:
     def __post_init__(self) -> None:
         problem = Isotropic(**{f.name: getattr(self, f.name) for f in fields(self)})
         object.__setattr__(self, "beta", problem.beta)
-        for name in ("gamma", "mu", "mu_perp", "gamma_source", "label_noise", "label_noise_source"):
+        largest = {"mu": 1e30, "mu_perp": 1e30, "gamma": 1e60, "gamma_source": 1e60}
+        for name in (*largest, "label_noise", "label_noise_source"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, real(name, getattr(self, name)))
+                object.__setattr__(self, name, real(name, getattr(self, name), 0.0, largest.get(name, 0.5)))
         for name in ("n", "p", "n_source"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, integer(name, getattr(self, name)))

@@ -45,8 +45,8 @@ def affine_ridge(X: ArrayLike, y: ArrayLike, w_source: ArrayLike | None, gamma: 
     Raises
     ------
     ValueError
-        If a shape does not fit, an entry is not finite, γ < 0, or the system is singular to working precision: γ = 0
-        (or too small to matter) and dependent columns (p ≤ n) or rows (p > n).
+        If a shape does not fit, an entry is not finite, γ < 0, the system is singular to working precision: γ = 0
+        (or too small to matter) and dependent columns (p ≤ n) or rows (p > n); or products of the arguments overflow.
 
     Examples
     --------
@@ -67,11 +67,19 @@ def affine_ridge(X: ArrayLike, y: ArrayLike, w_source: ArrayLike | None, gamma: 
     if w.shape[0:1] != (p,) or w.ndim > 2:
         raise ValueError(f"w_source must have shape ({p},) or ({p}, K) to fit the columns of X, got {w.shape}")
 
-    if p <= n:
-        solution = _solve(X.T @ X, n, gamma, np.column_stack([X.T @ y / n, gamma * w]))
-    else:
-        solution = X.T @ _solve(X @ X.T, n, gamma, np.column_stack([y, -(X @ w)]) / n)
-        solution[:, 1:] += w.reshape(p, -1)
+    with np.errstate(over="ignore", invalid="ignore"):  # looked for in the results
+        if p <= n:
+            gram, right = X.T @ X, np.column_stack([X.T @ y / n, gamma * w])
+        else:
+            gram, right = X @ X.T, np.column_stack([y, -(X @ w)]) / n
+        if not np.isfinite(gram).all():
+            raise ValueError(f"X must be smaller: the squares of entries up to {np.abs(X).max():.1e} exceed float64")
+        solution = _solve(gram, n, gamma, right)
+        if p > n:
+            solution = X.T @ solution
+            solution[:, 1:] += w.reshape(p, -1)
+    if not np.isfinite(solution).all():
+        raise ValueError("X, y, w_source or gamma must be smaller: their products exceed float64")
     return solution[:, 0], solution[:, 1:].reshape(w.shape)
 
 

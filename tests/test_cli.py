@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 
@@ -50,7 +51,7 @@ def test_no_argument_is_the_demo(tmp_path):
 
 
 def test_demo_json(run, tmp_path):
-    status, out, _ = run("demo", "--json", "--trials", 3, "--seed", 7, "--out", "picture.svg")
+    status, out, _ = run("demo", "--json", "--trials", 10, "--seed", 7, "--out", "picture.svg")
     data = strict_json(out)
     assert status == 0
     assert data["seed"] == 7
@@ -252,6 +253,11 @@ def test_version(run):
         (["compare", *PROBLEM, "--alpha", "nan"], "alpha"),
         (["compare", *PROBLEM, "--n", "90", "--gamma", "0"], "gamma must be positive"),
         (["compare", *PROBLEM, "--p", "1"], "p must be at least 2"),
+        (["compare", *PROBLEM, "--mu", "1e40"], "mu must"),
+        (["compare", *PROBLEM, "--p", "100", "--gamma-source", "0"], "gamma_source must be positive"),
+        (["curve", *PROBLEM, "--alpha-min", "-1e308", "--alpha-max", "1e308"], "--alpha-min"),
+        (["curve", *PROBLEM, "--seed", "-1"], "--seed"),
+        (["errata", "--label-noise", "0.1"], "--label-noise"),
         (["errata", "--gamma", "0"], "gamma"),
         (["errata", "--trials", "1"], "trials"),
         (["errata", "--alpha", "inf"], "alpha"),
@@ -284,6 +290,40 @@ def test_a_reader_that_stops_is_no_error(tmp_path):
     done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("alpha,beta")
     assert done.stderr == ""
+
+
+def test_a_terminal_without_greek_letters_is_no_error(tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for command in (["optimal", "--help"], ["compare", *PROBLEM, "--trials", "10"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "rmt_alpha", *command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == b""
+
+
+def test_numbers_with_exponents_may_be_negative(run):
+    status, out, _ = run("optimal", *PROBLEM[2:], "--beta", "-1e-1", "-.5", "--json")
+    assert status == 0
+    assert strict_json(out)["beta"] == [-0.1, -0.5]
+
+
+def test_errata_far_out_is_no_error(run):
+    status, out, _ = run("errata", "--trials", 2, "--alpha", "1e200", "--json")
+    assert status == 0
+    assert strict_json(out)["monte_carlo"]["second_moment"] is None
+    assert run("errata", "--trials", 2, "--gamma", "1e58", "--json")[0] == 0
+
+
+def test_an_unwritable_file_is_refused_before_the_work(run, monkeypatch):
+    monkeypatch.setattr(ra, "simulate", None)  # would be called first otherwise
+    status, _, err = run("demo", "--out", "no/such/folder/demo.png")
+    assert status == 2
+    assert "--out" in err
 
 
 def test_an_interruption_is_status_130(run, monkeypatch):

@@ -125,3 +125,15 @@ def test_scale_is_not_singularity(scale):
 def test_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         affine_ridge(*arguments)
+
+
+@pytest.mark.parametrize(("n", "p"), [(20, 6), (6, 20)])
+def test_overflow_is_a_value_error(n, p):
+    X, y, w = problem(n, p)
+    with pytest.raises(ValueError, match=r"X must be smaller: the squares of entries up to .*e\+200 exceed float64"):
+        affine_ridge(X * 1e200, y, w, 1.0)
+    with pytest.raises(ValueError, match="X, y, w_source or gamma must be smaller"):
+        affine_ridge(X * 1e150, y * 1e200, w * 1e200, 1.0)
+    if p < n:
+        with pytest.raises(ValueError, match="X, y, w_source or gamma must be smaller"):
+            affine_ridge(X, y, w * 1e200, 1e200)

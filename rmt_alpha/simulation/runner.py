@@ -5,6 +5,7 @@ Randomness. Trial j of role r (0: target, 1: source) draws from the child ``spaw
 other, and the caller's own object is left as it was.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from rmt_alpha._random import Seed, seed_sequence, stream
-from rmt_alpha._validation import FloatArray, check_memory, integer, real_array
+from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, integer, real_array
 from rmt_alpha.estimate import Estimate
 from rmt_alpha.laws import MarginLaw, Result
 from rmt_alpha.problem import Experiment
@@ -46,14 +47,19 @@ class Simulation:
 
     def __getitem__(self, index: Any) -> "Simulation":
         """Select entries of `beta`."""
-        experiment = replace(self.experiment, beta=self.experiment.beta[index])
-        along_trials = (slice(None), *index) if isinstance(index, tuple) else (slice(None), index)
-        return Simulation(self.law[along_trials], experiment, self.seed)
+        beta = self.experiment.beta
+        chosen = np.arange(beta.size).reshape(beta.shape)[index]
+        trials = len(self.law)
+        mean = self.law.mean.reshape(trials, -1, 2)[:, chosen]
+        cov = self.law.cov.reshape(trials, -1, 2, 2)[:, chosen]
+        return Simulation(MarginLaw._trusted(mean, cov), replace(self.experiment, beta=beta[index]), self.seed)
 
     def _against(self, alpha: ArrayLike) -> tuple[FloatArray, MarginLaw]:
         """Return α and the law with axes for α between the trials and beta's own, so that they broadcast."""
         array = real_array("alpha", alpha, infinite=True)
         law = self.law
+        shape = broadcast_shape({"alpha": array.shape, "beta": law.shape[1:]})
+        check_memory(f"alpha of shape {array.shape} at {len(law)} trials", 32.0 * len(law) * math.prod(shape))
         trials, batch = law.shape[0], law.shape[1:]
         new = (1,) * (array.ndim - len(batch))
         return array, MarginLaw._trusted(

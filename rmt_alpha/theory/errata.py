@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rmt_alpha._validation import FloatArray, real_array
+from rmt_alpha._validation import FloatArray, broadcast_shape, real_array
 from rmt_alpha.problem import Isotropic
-from rmt_alpha.theory.isotropic import effective_ridge, source_numbers
+from rmt_alpha.theory.isotropic import effective_ridge, residual_fraction, source_numbers
 
 
 def published_norm2(p: ArrayLike, n_source: ArrayLike, gamma_source: ArrayLike, *, mu: ArrayLike = 1.0) -> Any:
@@ -89,7 +89,9 @@ def published_second_moment(
     """
     t1, t2, t3 = _published_terms(beta, n, p, gamma, n_source, gamma_source, mu, mu_perp)[2]
     scale = real_array("alpha", alpha)
-    result = np.asarray(t1 + scale * (t2 + scale * t3))
+    broadcast_shape({"alpha": scale.shape, "the problem": np.shape(t3)})
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = np.asarray(t1 + scale * (t2 + scale * t3))
     return float(result) if result.ndim == 0 else result
 
 
@@ -129,7 +131,7 @@ def published_optimal_alpha(
     (-5.36, 0.415)
     """
     m0, m1, (t1, t2, t3) = _published_terms(beta, n, p, gamma, n_source, gamma_source, mu, mu_perp)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         alpha = np.asarray((2.0 * m1 * t1 - m0 * t2) / (2.0 * m0 * t3 - m1 * t2))
     return float(alpha) if alpha.ndim == 0 else alpha
 
@@ -146,11 +148,12 @@ def _published_terms(
 ) -> tuple[FloatArray, FloatArray, tuple[FloatArray, FloatArray, FloatArray]]:
     """Return M₀, M₁ and (T₁, T₂, T₃); the first two are as in the corrected theory."""
     real_array("gamma", gamma, 0.0, open_low=True)
+    Isotropic(beta, n, p, gamma, mu=mu, mu_perp=mu_perp, n_source=n_source, gamma_source=gamma_source)
     s, _, m2 = source_numbers(beta, p, mu=mu, mu_perp=mu_perp, n_source=n_source, gamma_source=gamma_source)
     kappa = effective_ridge(n, p, gamma)
-    eta, lam = np.divide(p, n), m2 + 1.0 + kappa
+    eta, lam = np.asarray(p) / np.asarray(n), m2 + 1.0 + kappa
     rest = eta / (1.0 + kappa) ** 2
-    h = 1.0 - rest
+    h = residual_fraction(n, p, gamma)
     norm2 = published_norm2(p, n_source, gamma_source, mu=mu)
     t1 = rest / h + m2 / (h * lam) * ((m2 + 1.0) / lam - 2.0 * rest)
     t2 = 2.0 * kappa * s / (h * lam) * ((m2 + 1.0) / lam - rest)

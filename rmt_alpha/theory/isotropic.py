@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rmt_alpha._elementwise import elementwise
-from rmt_alpha._jit import Ufunc, gufunc, jit, ufunc
+from rmt_alpha._jit import Ufunc, jit, ufunc
 from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, integer, real_array
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.problem import Isotropic
@@ -149,8 +149,9 @@ def _source_off_target(beta: float, mu: float, mu_perp: float, gain: float, spre
 # Stage 4: the results.
 
 
-@gufunc("(),(),(),(),(),(),(),(),(k)->(k),(k,k)")
+@ufunc
 def _five_numbers(
+    which: float,
     m2: float,
     s: float,
     off_target: float,
@@ -159,32 +160,31 @@ def _five_numbers(
     h: float,
     eta: float,
     label_noise: float,
-    core: FloatArray,  # noqa: ARG001 - lends its length 2 to the outputs
-    mean: FloatArray,
-    cov: FloatArray,
-) -> None:
+) -> float:
+    """Return M₀, M₁, V₀₀, V₀₁ or V₁₁, for `which` from 0 to 4."""
     t = 1.0 - 2.0 * label_noise
     flips = 4.0 * label_noise * (1.0 - label_noise)
     k1 = 1.0 + kappa
     lam = m2 + k1
     scale = h * lam * lam
     along_target = s / m2 * s if m2 > 0.0 else 0.0
-    mean[0] = t * m2 / lam
-    mean[1] = kappa * s / lam
+    m0, m1 = t * m2 / lam, kappa * s / lam
     if h == 0.0:
-        cov[0, 0], cov[0, 1], cov[1, 1] = np.inf, 0.0, 0.0
+        v00, v01, v11 = np.inf, 0.0, 0.0
     else:
-        cov[0, 0] = (t * t * m2 + eta * (1.0 + flips * (m2 / k1) * (m2 / k1 + 2.0))) / scale
-        cov[0, 1] = t * gamma * s / scale
+        v00 = (t * t * m2 + eta * (1.0 + flips * (m2 / k1) * (m2 / k1 + 2.0))) / scale
+        v01 = t * gamma * s / scale
         off = (lam / k1) ** 2 * off_target
-        cov[1, 1] = kappa * kappa * (off + along_target * (1.0 + eta * m2 / (k1 * k1))) / scale
-        total = mean[0] + mean[1] + cov[0, 0] + cov[0, 1] + cov[1, 1] + scale
-        lost = cov[1, 1] < _UNDERFLOW and kappa * (off_target + along_target) != 0.0
-        small = (m2 < _UNDERFLOW and m2 + abs(s) > 0.0) or cov[0, 0] < _UNDERFLOW or scale < _UNDERFLOW
-        if lost or small or not (math.isfinite(total) and lam < _OVERFLOW):
-            mean[:] = np.nan
-            cov[:, :] = np.nan
-    cov[1, 0] = cov[0, 1]
+        v11 = kappa * kappa * (off + along_target * (1.0 + eta * m2 / (k1 * k1))) / scale
+        lost = v11 < _UNDERFLOW and kappa * (off_target + along_target) != 0.0
+        small = (m2 < _UNDERFLOW and m2 + abs(s) > 0.0) or v00 < _UNDERFLOW or scale < _UNDERFLOW
+        if lost or small or not (math.isfinite(m0 + m1 + v00 + v01 + v11 + scale) and lam < _OVERFLOW):
+            return np.nan
+    if which < 2.0:
+        return m0 if which == 0.0 else m1
+    if which == 2.0:
+        return v00
+    return v01 if which == 3.0 else v11
 
 
 @jit
@@ -243,11 +243,11 @@ def _source(problem: Isotropic) -> tuple[Any, Any]:
 def _law(
     s: Any, w_perp2: Any, m2: Any, n: Any, p: Any, gamma: Any, label_noise: Any, shape: tuple[int, ...]
 ) -> MarginLaw:
-    check_memory(f"laws of shape {shape}", 48.0 * math.prod(shape))
-    mean, cov = np.empty((*shape, 2)), np.empty((*shape, 2, 2))
+    check_memory(f"laws of shape {shape}", 96.0 * math.prod(shape))
     kappa, h, eta = _effective_ridge(n, p, gamma), _residual_fraction(n, p, gamma), _aspect_ratio(n, p)
-    _five_numbers(m2, s, w_perp2, gamma, kappa, h, eta, label_noise, np.empty(2), mean, cov)
-    return MarginLaw._trusted(mean, cov)
+    problem = [np.expand_dims(x, -1) for x in (m2, s, w_perp2, gamma, kappa, h, eta, label_noise)]
+    numbers = np.broadcast_to(_five_numbers(np.arange(5.0), *problem), (*shape, 5))
+    return MarginLaw._trusted(numbers[..., :2].copy(), numbers[..., [[2, 3], [3, 4]]])
 
 
 def _isotropic_law(problem: Isotropic) -> MarginLaw:
@@ -270,7 +270,7 @@ def _optimal_alpha_array(**parameters: Any) -> FloatArray:
     gain, spread = _source(problem)
     kappa, eta = _effective_ridge(problem.n, problem.p, problem.gamma), _aspect_ratio(problem.n, problem.p)
     alpha = _optimal_alpha(problem.beta, problem.mu, problem.mu_perp, gain, spread, kappa, eta, problem.label_noise)
-    return np.broadcast_to(alpha, problem.shape) if np.shape(alpha) != problem.shape else alpha
+    return alpha if np.shape(alpha) == problem.shape else np.broadcast_to(alpha, problem.shape).copy()
 
 
 def _worst_alpha_array(**parameters: Any) -> FloatArray:
@@ -331,8 +331,9 @@ def optimal_alpha(
     -------
     float or array
         α*, of the broadcast shape; a Python float for scalars. xarray, dask and pandas objects pass through. nan
-        where the classifier forgets its source (γ = 0, p ≤ n), where source or target carry no signal at all, or where
-        float64 would overflow.
+        where the classifier forgets its source (γ = 0, p ≤ n), where source or target carry no signal at all, and by
+        rule outside the range in which float64 keeps all digits: lengths mu, mu_perp within 1e±30, and n, p, gamma,
+        n_source, gamma_source within 1e±60 (or 0).
 
     Raises
     ------
@@ -397,7 +398,7 @@ def worst_alpha(
     -------
     float or array
         ``−M₀/M₁``, where accuracy is exactly ½ (beyond it, below ½). nan where the source has no mean margin, as for
-        β = 0.
+        β = 0, and outside the range of `optimal_alpha`.
 
     Raises
     ------
@@ -458,7 +459,8 @@ def accuracy(
     Returns
     -------
     float or array
-        Probability of a correct (clean) label, signed: below ½ where the classifier learns the opposite.
+        Probability of a correct (clean) label, signed: below ½ where the classifier learns the opposite. nan outside
+        the range of `optimal_alpha`.
 
     Raises
     ------
@@ -521,7 +523,7 @@ def risk(
     Returns
     -------
     float or array
-        The risk; infinite at γ = 0, n = p.
+        The risk; infinite at γ = 0, n = p, nan outside the range of `optimal_alpha`.
 
     Raises
     ------
@@ -583,12 +585,12 @@ def margin_law(
     Returns
     -------
     MarginLaw
-        One source; batched over the broadcast shape of the arguments.
+        One source; batched over the broadcast shape of the arguments. nan outside the range of `optimal_alpha`.
 
     Raises
     ------
     ValueError
-        If an argument is outside its range or the shapes do not broadcast.
+        If an argument is outside its range, a labelled or lazy array, or the shapes do not broadcast.
 
     Notes
     -----

@@ -48,6 +48,8 @@ def test_the_seed_can_be_a_sequence_which_is_left_unchanged():
 def test_the_seed_can_be_a_generator_or_nothing():
     runs = [ra.simulate(0.5, **SETTING, trials=3, seed=np.random.default_rng(1)) for _ in range(2)]
     assert same(*runs)
+    drawn = runs[0].seed.entropy
+    assert same(runs[0], ra.simulate(0.5, **SETTING, trials=3, seed=drawn))
     unseeded = ra.simulate(0.5, **SETTING, trials=3)
     assert same(unseeded, ra.simulate(0.5, **SETTING, trials=3, seed=unseeded.seed.entropy))
     assert not same(unseeded, ra.simulate(0.5, **SETTING, trials=3))
@@ -59,6 +61,18 @@ def test_all_beta_share_source_and_noise():
     single = ra.simulate(0.5, **SETTING, **SOURCE, trials=4, seed=1)
     assert np.array_equal(run[0, 1].law.cov, single.law.cov)
     assert run[0, 1].experiment.beta == 0.5
+
+
+def test_selecting_beta_leaves_the_trials_in_front():
+    beta = np.linspace(-0.9, 0.9, 12).reshape(2, 3, 2)
+    run = ra.simulate(beta, **SETTING, trials=4, seed=1)
+    for index in (0, (0, slice(None), [0, 1]), (Ellipsis, 1), beta > 0):
+        chosen = run[index]
+        assert chosen.law.shape == (4, *beta[index].shape)
+        assert np.array_equal(chosen.experiment.beta, beta[index])
+        for place in np.ndindex(beta[index].shape):
+            (origin,) = np.argwhere(beta == beta[index][place])
+            assert np.array_equal(chosen.law.mean[:, *place], run.law.mean[:, *origin])
 
 
 def test_alpha_broadcasts_against_beta():
@@ -91,6 +105,12 @@ def test_quantiles_are_those_of_the_trials():
     assert np.array_equal(run.quantile(0.7, [0.0, 0.5, 1.0]), accuracies[[0, 5, 10]])
     with pytest.raises(ValueError, match="q must be in"):
         run.quantile(0.7, 1.5)
+
+
+def test_answers_that_would_not_fit_in_memory_are_refused():
+    run = ra.simulate(0.5, **SETTING, trials=100, seed=1)
+    with pytest.raises(ValueError, match="alpha of shape"):
+        run.accuracy(np.broadcast_to(0.5, (10**9,)))
 
 
 def test_five_numbers_are_the_means_of_the_law():
@@ -127,6 +147,8 @@ def test_the_progress_bar_goes_to_standard_error(capsys):
         ({"gamma": [0.1, 0.2]}, "gamma"),
         ({"gamma": -1.0}, "gamma"),
         ({"mu": np.inf}, "mu"),
+        ({"mu": 1e40}, "mu"),
+        ({"gamma": 1e70}, "gamma"),
         ({"label_noise": 0.5}, "label_noise"),
         ({"beta": 1.1}, "beta"),
         ({"beta": "a"}, "beta"),
