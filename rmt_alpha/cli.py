@@ -346,6 +346,8 @@ def _transfer_summary(curves: Any) -> dict[str, Any]:
         "splits_without_predicted_alpha": curves.fraction_undefined,
         "splits_at_bound": float(np.mean(curves.at_bound)),
         "prediction_holds": verdict.holds,
+        "prediction_undefined": bool(verdict.undefined.any()),
+        "threshold": verdict.threshold,
         "prediction_fails": [list(ends) for ends in verdict.ranges],
         "largest_difference": verdict.largest,
         "largest_difference_at": verdict.alpha,
@@ -377,14 +379,15 @@ def _transfer_lines(curves: Any, summary: dict[str, Any]) -> list[str]:
             f"In {summary['splits_at_bound']:.0%} of the splits the target rows show no mean beyond the source's "
             "direction: α* is little more than noise there."
         )
-    difference = (
-        f"predicted − measured is {summary['largest_difference']:+.3f} at α = {summary['largest_difference_at']:.3g}"
-    )
-    if summary["prediction_holds"]:
-        lines.append(f"The isotropic prediction holds within 3 errors for every α; at most {difference}.")
-    else:
+    at, errors = f"α = {summary['largest_difference_at']:.3g}", f"{summary['threshold']:.3g} errors"
+    difference = f"predicted − measured is {summary['largest_difference']:+.3f} at {at}"
+    if summary["prediction_fails"]:
         where = ", ".join(f"[{left:.3g}, {right:.3g}]" for left, right in summary["prediction_fails"])
-        lines.append(f"The isotropic prediction FAILS (by more than 3 errors) for α in {where}; {difference}.")
+        lines.append(f"The isotropic prediction FAILS (by more than {errors}) for α in {where}; {difference}.")
+    elif summary["prediction_undefined"]:
+        lines.append("The isotropic prediction is undefined here: the theory's numbers leave its range in some split.")
+    else:
+        lines.append(f"The isotropic prediction holds within {errors} for every α; at most, {difference}.")
     return [
         *lines,
         "The theory assumes noise alike in all directions. Here p·tr Σ²/(tr Σ)² is "

@@ -160,8 +160,10 @@ def held_out(ax: Axes, curves: HeldOutCurves) -> Axes:
         ax.plot(alpha, middle, color=colour, label=label)
         low, high = np.clip([middle - half, middle + half], 0.0, 1.0)
         ax.fill_between(alpha, low, high, color=colour, alpha=0.2, linewidth=0)
-    for i, (left, right) in enumerate(curves.verdict().ranges):
-        ax.axvspan(left, right, color="0.5", alpha=0.12, linewidth=0, label="_" if i else "prediction fails (3 errors)")
+    verdict = curves.verdict()
+    for i, (left, right) in enumerate(verdict.ranges):
+        label = "_" if i else f"prediction fails ({verdict.threshold:.3g} errors)"
+        ax.axvspan(left, right, color="0.5", alpha=0.12, linewidth=0, label=label)
     if alpha[0] <= curves.median_alpha <= alpha[-1]:
         ax.axvline(curves.median_alpha, color=COLOURS[1], linestyle="--", label=r"predicted $\alpha^*$ (median)")
     ax.axvline(1.0, color="0.6", linewidth=0.8)

@@ -176,6 +176,16 @@ def test_transfer_predicts_measures_and_draws(run, tmp_path):
     assert data["prediction_holds"] == (not data["prediction_fails"])
 
 
+def test_transfer_says_so_where_the_theory_is_undefined(run):
+    status, out, _ = run(*TRANSFER, "--gamma", "1e90")
+    assert status == 0
+    assert "undefined here" in out
+    data = strict_json(run(*TRANSFER, "--gamma", "1e90", "--json")[1])
+    assert data["prediction_undefined"]
+    assert not data["prediction_holds"]
+    assert data["largest_difference"] is None
+
+
 def test_transfer_reads_files_and_writes_csv(run, tmp_path):
     rng = np.random.default_rng(0)
     y = np.repeat([-1.0, 1.0], 40)

@@ -5,37 +5,51 @@ real features near it, and both look at training rows only:
 
 - centre: each domain by the midpoint ``(x̄₊ + x̄₋)/2`` of its own class means. The plain mean is ``(π₊ − π₋) μ`` away
   from the model's origin when the classes are unequal, the midpoint never is.
-- scale: each feature by ``√((σ_s² + σ_t²)/2)``, where σ_s and σ_t are its standard deviations within the classes of
-  source and target. One scale for both domains, since the source's weights are applied to the target. The domains
-  count alike, whatever their sizes: so no feature's variance exceeds 2 in either, even where it is constant in the
-  other. Were they pooled by rows, a feature constant in N source rows would have variance N/n in n target rows.
+- scale: each feature by the root of one variance for both domains, since the source's weights are applied to the
+  target. With σ_s² and σ_t² the variances within the classes of source and target, on N − 2 and n − 2 degrees of
+  freedom, it is
+
+      ((N−2) σ_s² + (n−2) σ_t²)/(N + n − 4)    where σ_t²/σ_s² is within the two-sided bounds of an F test,
+      max(σ_s², σ_t²)                          where it is not: no feature varies more than the other domain explains.
+
+  Pooled, because anything in which n rows weigh more than their share is correlated with what those rows are used for
+  next: dividing ``m̂²`` (`plug_in`) by a scale that holds (σ_s² + σ_t²)/2 biases it by (p/n)·O(1/n), more than m² itself
+  where n ≪ p. The exception, because domains do differ in what varies: a feature constant in N source rows would have
+  variance N/n in n target rows if its variance were pooled. At level `_LEVEL` it is too rare among features that
+  are alike in both domains to bring the bias back.
 
 A feature that does not vary within the classes of either domain keeps its unit. A constant one is exactly 0 on the rows
-that it was fitted on, hence has weight 0.
+that it was fitted on, hence has weight 0. Equal rows of one data set are so many samples: they may fall on both sides
+of a split.
 """
 
 import csv
+import math
 import os
 import re
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import fdtri
 
-from rmt_alpha._validation import FloatArray, integer, real_array
+from rmt_alpha._validation import FloatArray, check_memory, integer, real_array
 
 MIN_TRAINING, MIN_HELD_OUT = 4, 2
 """Rows of each label that a split must have: an unbiased estimate of tr Σ² takes four, a test of both labels two."""
 
-_LARGEST = 1e100  # squares and their sums stay within float64
+LARGEST = 1e100  # squares and their sums stay within float64
+_LEVEL = 1e-4  # of the F test for variances that differ between the domains
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledData:
-    """Samples with two labels.
+    """Samples with two labels, read-only copies of what is given.
 
     Parameters
     ----------
@@ -75,7 +89,9 @@ class LabelledData:
         classes: tuple[str, str] = ("-1", "+1"),
         features: tuple[str, ...] | None = None,
     ) -> None:
-        X, y = labelled(X, y)
+        X, y = (array.copy() for array in labelled(X, y))
+        for array in (X, y):
+            array.setflags(write=False)
         for sign, label in zip((-1.0, 1.0), classes, strict=True):
             if (rows := int((y == sign).sum())) < 2:
                 raise ValueError(f"at least two rows of each label are needed, label {label} has {rows}")
@@ -105,7 +121,7 @@ def labelled(X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:
     ValueError
         If they are not.
     """
-    X = real_array("X", real_array("X", X), -_LARGEST, _LARGEST)  # first finite, for the sake of the message
+    X = real_array("X", real_array("X", X), -LARGEST, LARGEST)  # first finite, for the sake of the message
     y = real_array("y", y)
     if X.ndim != 2 or X.size == 0:
         raise ValueError(f"X must be a matrix with at least one row and one column, got shape {X.shape}")
@@ -131,8 +147,9 @@ def load(spec: str | os.PathLike[str]) -> LabelledData:
         - ``NAME.npz``: arrays ``X``, real numbers of shape (n, p), and ``y`` of shape (n,). Pickled objects are
           refused.
         - ``NAME.csv``: one sample per line, UTF-8. The separator is whichever of semicolon, tab and comma the first
-          line has most of. The first line is a header if none of its cells is a number. The label is the column that
-          the header calls ``y`` or ``label``, else the last one; all others are features.
+          line has most of. The first line is a header if none of its cells is a number, nan and inf being numbers.
+          The label is the column that the header calls ``y`` or ``label``, else the last one; all others are features.
+          An index column without a name, as pandas writes it, is refused.
         - ``digits:A,B``: two digits of scikit-learn's bundled optical digits, A as -1 and B as +1.
 
         In files the labels may be any two distinct numbers or strings; the first in sorted order becomes -1.
@@ -163,8 +180,7 @@ def load(spec: str | os.PathLike[str]) -> LabelledData:
             raise ValueError("unknown kind of data, expected a .npz file, a .csv file or digits:A,B")
         if not path.is_file():
             raise ValueError("is not a file" if path.exists() else "no such file")
-        X, labels, features = reader(path)
-        y, classes = _signs(labels)
+        X, y, classes, features = reader(path)
         return LabelledData(X, y, name, classes, features)
     except OSError as error:
         raise ValueError(f"{name}: cannot be read ({error.strerror})") from None
@@ -172,31 +188,50 @@ def load(spec: str | os.PathLike[str]) -> LabelledData:
         raise ValueError(f"{name}: {error}") from None
 
 
-_Table = tuple[NDArray[np.generic], NDArray[np.generic], tuple[str, ...] | None]
+_Table = tuple[ArrayLike, FloatArray, tuple[str, str], tuple[str, ...] | None]
 
 
 def _read_npz(path: Path) -> _Table:
-    broken = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
     if not zipfile.is_zipfile(path):
         raise ValueError("is not an .npz archive")
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {}
-        for key in ("X", "y"):
-            if key not in archive:
-                raise ValueError(f"has no array {key!r}, only {', '.join(map(repr, archive)) or 'nothing'}")
-            try:
-                arrays[key] = archive[key]
-            except broken as error:
-                raise ValueError(f"array {key!r} cannot be read ({error})") from None
+    arrays = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+            for key in ("X", "y"):
+                if key not in members:
+                    raise ValueError(f"has no array {key!r}, only {', '.join(map(repr, members)) or 'nothing'}")
+                arrays[key] = _read_array(archive, key, members[key])
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"is a damaged .npz archive ({error})") from None
     X, y = arrays["X"], arrays["y"]
     if X.ndim != 2 or y.ndim != 1 or len(X) != len(y):
         raise ValueError(f"X must have shape (n, p) and y shape (n,), got {X.shape} and {y.shape}")
-    return X, y, None
+    return X, *_signs(y), None
+
+
+def _read_array(archive: zipfile.ZipFile, key: str, member: str) -> NDArray[np.generic]:
+    """Read one array, after a look at what its header claims; not through `numpy.load`, which allocates first."""
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    broken = (zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError, TypeError, OverflowError, EOFError)
+    try:
+        with archive.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            if version not in headers:
+                raise ValueError(f"version {version} of the format")
+            shape, _, dtype = headers[version](file)
+        if min(shape, default=0) < 0:
+            raise ValueError(f"shape {shape}")
+        check_memory(f"shape {shape}", float(math.prod(shape)) * max(dtype.itemsize, 8))
+        with archive.open(member) as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    except (*broken, NotImplementedError, RuntimeError, MemoryError, ValueError) as error:
+        raise ValueError(f"array {key!r} cannot be read ({error})") from None
 
 
 def _read_csv(path: Path) -> _Table:
     with path.open(newline="", encoding="utf-8-sig") as file:
-        first = file.readline()
+        first = next((line for line in file if line.strip()), "")
         file.seek(0)
         reader = csv.reader(file, delimiter=max(";\t,", key=first.count), skipinitialspace=True, strict=True)
         try:
@@ -209,9 +244,16 @@ def _read_csv(path: Path) -> _Table:
     if width < 2:
         raise ValueError("must have at least two columns, a feature and the label")
     names = [f"column {j + 1}" for j in range(width)]
-    header = all(np.isnan(_number(cell)) for cell in rows[0][1])
+    top = [cell.strip() for cell in rows[0][1]]
+    if not top[0]:
+        raise ValueError(
+            f"line {rows[0][0]} begins with a blank cell: an index column? Leave it out, in pandas to_csv(index=False)"
+        )
+    header = all(_number(cell) is None for cell in top)
+    numbered = top[:-1] == [str(j) for j in range(width - 1)] and (_number(top[-1]) in (None, width - 1))
     if header:
-        names = [cell.strip() for cell in rows.pop(0)[1]]
+        names = top
+        rows.pop(0)
     called = [j for j, name in enumerate(names) if name.lower() in ("y", "label")]
     if len(called) > 1:
         raise ValueError(f"has {len(called)} label columns: {', '.join(names[j] for j in called)}")
@@ -223,23 +265,32 @@ def _read_csv(path: Path) -> _Table:
         if len(cells) != width:
             raise ValueError(f"line {line} has {len(cells)} cells, the first line {width}")
         labels.append(cells.pop(at).strip())
-        X[i] = [_number(cell) for cell in cells]
+        X[i] = [_number(cell, np.nan) for cell in cells]
         wrong = ~np.isfinite(X[i])
         if wrong.any():
             j = int(np.argmax(wrong))
             raise ValueError(f"line {line}, {names[j]}: {cells[j]!r} is not a finite number")
         if labels[-1].lower() in ("", "nan"):
             raise ValueError(f"line {line} has no label")
-    numbers = np.array([_number(label) for label in labels])
-    return X, np.array(labels) if np.isnan(numbers).any() else numbers, tuple(names) if header else None
+    numbers = [_number(label) for label in labels]
+    try:
+        y, classes = _signs(np.array(labels if None in numbers else numbers))
+    except ValueError as error:
+        hint = "; is the first line a header? Then give the columns names, not numbers" if numbered else ""
+        raise ValueError(f"{error}{hint}") from None
+    return X, y, classes, tuple(names) if header else None
 
 
-def _number(cell: str) -> float:
-    """Return the cell's number, nan if it is none."""
+@overload
+def _number(cell: str) -> float | None: ...
+@overload
+def _number(cell: str, otherwise: float) -> float: ...
+def _number(cell: str, otherwise: float | None = None) -> float | None:
+    """Return the cell's number, or what to say of one that is none."""
     try:
         return float(cell)
     except ValueError:
-        return np.nan
+        return otherwise
 
 
 def _digits(spec: str) -> LabelledData:
@@ -309,6 +360,8 @@ def split(
     (np.float64(-4.0), np.float64(-2.0))
     """
     n = integer(argument, n)
+    if not y.size:
+        raise ValueError("there are no rows to split")
     positive = round(n * float((y == 1.0).mean()))
     training = []
     for sign, count in ((-1.0, n - positive), (1.0, positive)):
@@ -354,7 +407,8 @@ def within_classes(X: FloatArray, y: FloatArray) -> tuple[FloatArray, tuple[Floa
         difference = rows - first  # so that the mean of equal numbers is that number: no rounding
         shift = difference.mean(axis=0)
         means.append(first + shift)
-        residuals.append(difference - shift)
+        difference -= shift
+        residuals.append(difference)
     return np.array(means), (residuals[0], residuals[1])
 
 
@@ -372,11 +426,11 @@ class Standardiser:
     Examples
     --------
     >>> X, y = np.array([[0.0, 7.0], [2.0, 7.0], [4.0, 7.0], [6.0, 7.0]]), np.array([-1.0, -1.0, 1.0, 1.0])
-    >>> Standardiser.fit(X, y, 10 * X, y).source(X)
-    array([[-0.29851116,  0.        ],
-           [-0.09950372,  0.        ],
-           [ 0.09950372,  0.        ],
-           [ 0.29851116,  0.        ]])
+    >>> Standardiser.fit(X, y, 2 * X, y).source(X)
+    array([[-1.34164079,  0.        ],
+           [-0.4472136 ,  0.        ],
+           [ 0.4472136 ,  0.        ],
+           [ 1.34164079,  0.        ]])
     """
 
     source_centre: FloatArray
@@ -401,11 +455,16 @@ class Standardiser:
         Standardiser
             The fit.
         """
-        centres, variance = [], np.zeros(source_X.shape[1])
+        centres, squares, degrees = [], [], []
         for X, y in ((source_X, source_y), (target_X, target_y)):
             means, residuals = within_classes(X, y)
             centres.append(means.mean(axis=0))
-            variance += sum(np.square(r).sum(axis=0) for r in residuals) / (2.0 * (len(y) - 2))
+            squares.append(np.sum([np.square(r).sum(axis=0) for r in residuals], axis=0))
+            degrees.append(len(y) - 2)
+        ours, theirs = squares[1] / degrees[1], squares[0] / degrees[0]
+        low, high = (fdtri(degrees[1], degrees[0], level) for level in (0.5 * _LEVEL, 1.0 - 0.5 * _LEVEL))
+        alike = (low * theirs <= ours) & (ours <= high * theirs)
+        variance = np.where(alike, (squares[0] + squares[1]) / sum(degrees), np.maximum(ours, theirs))
         return cls(centres[0], centres[1], np.sqrt(np.where(variance > 0.0, variance, 1.0)))
 
     def source(self, X: FloatArray) -> FloatArray:
@@ -421,7 +480,9 @@ class Standardiser:
         ndarray
             As `X`.
         """
-        return (X - self.source_centre) / self.scale
+        Z = X - self.source_centre
+        Z /= self.scale  # in place: the time of large data sets is that of their copies
+        return Z
 
     def target(self, X: FloatArray) -> FloatArray:
         """Standardise rows of the target.
@@ -436,4 +497,6 @@ class Standardiser:
         ndarray
             As `X`.
         """
-        return (X - self.target_centre) / self.scale
+        Z = X - self.target_centre
+        Z /= self.scale  # in place: the time of large data sets is that of their copies
+        return Z

@@ -10,42 +10,58 @@ training rows (`datasets`), the source's ridge head w̃ is trained, and one solv
 
 No leakage. Nothing that a split trains, scales or predicts with depends on its held-out rows. A row that occurs in both
 data sets, as when the tasks share a class, is given to one of them, by a coin that each split tosses anew: w̃ has seen
-none of the target's rows, whether held out or not.
+none of the target's rows, whether held out or not. Rows are taken for the same one if they are equal and neither has
+another equal in its own data set. Where one does, few distinct rows are possible, as with binary features, and equal
+ones are so many samples.
 
 The verdict. With d the difference predicted − measured of a split and q the mean predicted accuracy,
 
     error² = var(d)/splits + q(1−q)/N_t
 
 is the randomness of the splits plus that of the data set itself, N_t rows in all, if the prediction is right. (q, not
-the measured accuracy: where almost no errors are predicted, a few are many.) The prediction fails where
-``|mean d| > 3 error``. On isotropic Gaussian data the standard deviation of ``mean d/error`` was found to be .2 to .8:
-prediction and measurement share their rows, and what is peculiar to these moves both. A prediction that passes may
-still be too uncertain to be of use, which `prediction_spread` tells; and with very many rows the O(1/n) error of the
-asymptotic law and the bias of estimates from n samples become visible as well.
+the measured accuracy: where almost no errors are predicted, a few are many. And ``(N_t q + 1)/(N_t + 2)`` in its place,
+which is never quite 0 or 1.) The prediction fails where ``|mean d| > threshold · error``. The threshold is the quantile
+of Student's law with splits − 1 degrees of freedom whose level is that of three normal standard deviations, .0027 on
+two sides: 3.16 for 50 splits, 4.09 for 10, and 236 for 2, which nothing exceeds.
+
+What the verdict does not tell. It tests the whole prediction, not isotropy alone, and fails on isotropic data as well
+where there are rows and splits enough to see one of these:
+
+- the O(1/n) error of the asymptotic law;
+- the bias of estimates from n samples. It is largest where m² is smaller than its own error, since an estimate cannot
+  be negative (`at_bound`): accuracy at α = 0 is overestimated by .03 at n = 20, p = 400 and by .05 at n = 10, p = 200
+  on isotropic data with m² = 1.3;
+- classes of unequal size, which the law does not know: at n = p = 60 its accuracy is too low by .02 to .06 (α from 2 to
+  -1) with 20 % positives, by .01 with 35 %.
+
+And a prediction that passes may still be too uncertain to be of use, which `prediction_spread` tells.
+
+Where the law is undefined (nan, as in overflow at γ = 1e300) there is nothing to hold against the measurement: the
+verdict says so, and neither holds nor fails.
 
 Why it fails, if it does. The closed form assumes that noise is the same in all directions. Two numbers from the
 training rows tell how far it is from that, both 1 if it is: `anisotropy` ``p tr Σ²/(tr Σ)²``, at most p; and
 `source_variance` ``w̃ᵀΣw̃/‖w̃‖²`` in units of tr Σ/p, the noise along the source's direction against the average one.
 """
 
+import os
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, stdtrit
 from tqdm import tqdm
 
 from rmt_alpha._random import Seed, seed_sequence, stream
-from rmt_alpha._validation import FloatArray, integer, real, real_array
+from rmt_alpha._validation import FloatArray, check_memory, integer, real, real_array
 from rmt_alpha.estimate import Estimate
-from rmt_alpha.estimation.datasets import LabelledData, Standardiser, split, within_classes
+from rmt_alpha.estimation.datasets import LARGEST, LabelledData, Standardiser, load, split, within_classes
 from rmt_alpha.estimation.plug_in import anisotropy, estimate_problem
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.ridge import affine_ridge
 from rmt_alpha.theory.isotropic import fixed_source_law, fixed_source_optimal_alpha
-
-THRESHOLD = 3.0
-"""Errors by which prediction and measurement may differ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,26 +71,32 @@ class Verdict:
     Parameters
     ----------
     difference, error : ndarray, shape (alphas,)
-        Predicted minus measured accuracy, and its error as the module defines it.
+        Predicted minus measured accuracy, and its error as the module defines it; nan where the law is.
+    threshold : float
+        Errors by which prediction and measurement may differ: Student's quantile, see the module.
     fails : ndarray of bool, shape (alphas,)
-        Where ``|difference| > 3 error``.
+        Where ``|difference| > threshold · error``.
+    undefined : ndarray of bool, shape (alphas,)
+        Where the prediction is nan in at least one split, so that it neither holds nor fails.
     ranges : tuple of (float, float)
         The runs of consecutive α that fail, by their ends.
     alpha, largest : float
-        α of the largest discrepancy (failing or not), and ``difference`` there.
+        α of the largest discrepancy (failing or not), and ``difference`` there; nan if undefined for every α.
     """
 
     difference: FloatArray
     error: FloatArray
+    threshold: float
     fails: NDArray[np.bool_]
+    undefined: NDArray[np.bool_]
     ranges: tuple[tuple[float, float], ...]
     alpha: float
     largest: float
 
     @property
     def holds(self) -> bool:
-        """Whether the prediction fails nowhere."""
-        return not self.fails.any()
+        """Whether the prediction is defined for every α and fails nowhere."""
+        return not (self.fails.any() or self.undefined.any())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -142,7 +164,7 @@ class HeldOutCurves:
 
     @property
     def prediction(self) -> FloatArray:
-        """Predicted accuracy, mean over the splits."""
+        """Predicted accuracy, mean over the splits; nan where the law of one is undefined."""
         return np.asarray(self.predicted.mean(axis=0))
 
     @property
@@ -191,16 +213,26 @@ class HeldOutCurves:
         difference, stderr = np.asarray(paired.value), np.asarray(paired.stderr)
         q = (self.rows * self.prediction + 1.0) / (self.rows + 2.0)  # never quite 0 or 1
         error = np.sqrt(stderr**2 + q * (1.0 - q) / self.rows)
-        fails = ~(np.abs(difference) <= THRESHOLD * error)  # nan fails
-        worst = int(np.argmax(np.abs(difference)))
+        threshold = float(stdtrit(len(self.measured) - 1, ndtr(3.0)))
+        undefined = np.isnan(difference)
+        fails = np.abs(difference) > threshold * error  # never where undefined: nan compares false
+        worst = -1 if undefined.all() else int(np.nanargmax(np.abs(difference)))
         edges = np.flatnonzero(np.diff(fails, prepend=False, append=False))
-        ranges = tuple((float(self.alphas[i]), float(self.alphas[j - 1])) for i, j in edges.reshape(-1, 2))
-        return Verdict(difference, error, fails, ranges, float(self.alphas[worst]), float(difference[worst]))
+        return Verdict(
+            difference=difference,
+            error=error,
+            threshold=threshold,
+            fails=fails,
+            undefined=undefined,
+            ranges=tuple((float(self.alphas[i]), float(self.alphas[j - 1])) for i, j in edges.reshape(-1, 2)),
+            alpha=np.nan if undefined.all() else float(self.alphas[worst]),
+            largest=float(difference[worst]),
+        )
 
 
 def held_out_curves(
-    source: LabelledData,
-    target: LabelledData,
+    source: LabelledData | str | os.PathLike[str],
+    target: LabelledData | str | os.PathLike[str],
     *,
     n: int,
     gamma: float,
@@ -215,8 +247,8 @@ def held_out_curves(
 
     Parameters
     ----------
-    source, target : LabelledData
-        The tasks, with the same features.
+    source, target : LabelledData, str or path
+        The tasks, with the same features. What is no LabelledData is given to `datasets.load`.
     n : int
         Target rows to train on, each label in proportion (at least four of each; two of each must be left to test).
     gamma : float
@@ -243,29 +275,29 @@ def held_out_curves(
     Raises
     ------
     ValueError
-        If an argument is outside its range, the features do not match, a label is too rare, no feature varies, or a
-        ridge system is singular.
+        If an argument is outside its range, the data cannot be read, the features do not match, a label is too rare, no
+        feature varies, a ridge system is singular, or the result would not fit in memory.
 
     Examples
     --------
-    >>> from rmt_alpha.estimation.datasets import load
-    >>> source, target = load("digits:6,8"), load("digits:5,9")
     >>> curves = held_out_curves(
-    ...     source, target, n=40, gamma=1.0, gamma_source=1.0, alphas=[0, 0.5, 1], splits=10, seed=0
+    ...     "digits:6,8", "digits:5,9", n=40, gamma=1.0, gamma_source=1.0, alphas=[0, 0.5, 1], splits=10, seed=0
     ... )
     >>> curves.accuracy.value.round(2), curves.prediction.round(2), curves.verdict().holds
     (array([0.98, 0.98, 0.98]), array([1., 1., 1.]), False)
     """
     n, splits = integer("n", n), integer("splits", splits, low=2)
+    n_source = None if n_source is None else integer("n_source", n_source)
     gamma, gamma_source = real("gamma", gamma, 0.0), real("gamma_source", gamma_source, 0.0)
     grid = real_array("alphas", alphas)
     if grid.ndim != 1 or not grid.size or (np.diff(grid) <= 0.0).any():
         raise ValueError("alphas must be a sequence of increasing numbers")
+    # measured, predicted and what the law's accuracy takes on the way; and the records of the splits themselves
+    check_memory(f"splits {splits} × alphas {grid.size}", 8.0 * splits * (8.0 * grid.size + 256.0))
+    source, target = (data if isinstance(data, LabelledData) else load(data) for data in (source, target))
     _check_features(source, target)
     root = seed_sequence(seed)
-    row = np.unique(np.concatenate([source.X, target.X]), axis=0, return_inverse=True)[1].reshape(-1)
-    source_row, target_row = np.split(row, [len(source.X)])
-    task = _Task(source, target, source_row, target_row, n, n_source, gamma, gamma_source, grid)
+    task = _Task(source, target, *_shared(source.X, target.X), n, n_source, gamma, gamma_source, grid)
     records = [
         task.run(*(stream(root, j, role) for role in range(3)))
         for j in tqdm(range(splits), desc="splits", disable=not progress)
@@ -298,14 +330,29 @@ def _check_features(source: LabelledData, target: LabelledData) -> None:
                 raise ValueError(f"{target.name} has feature {ours!r} where the source {source.name} has {theirs!r}")
 
 
+def _shared(source_X: FloatArray, target_X: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the row numbers, in source and target, of those in both: equal, and unequal to all of their own set."""
+    places = []
+    for X in (source_X, target_X):
+        place: dict[bytes, int] = {}
+        for i, row in enumerate(X):
+            key = blake2b(row + 0.0, digest_size=16).digest()  # + 0.0: for -0.0 is 0.0
+            place[key] = -1 if key in place else i
+        places.append(place)
+    source, target = places
+    pairs = [(i, target[key]) for key, i in source.items() if i >= 0 and target.get(key, -1) >= 0]
+    rows = np.array(pairs, dtype=np.intp).reshape(-1, 2)
+    return rows[:, 0], rows[:, 1]
+
+
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """One transfer, ready to be split again and again. Equal rows, in either data set, have equal row numbers."""
+    """One transfer, ready to be split again and again."""
 
     source: LabelledData
     target: LabelledData
-    source_row: NDArray[np.intp]
-    target_row: NDArray[np.intp]
+    shared_source: NDArray[np.intp]
+    shared_target: NDArray[np.intp]
     n: int
     n_source: int | None
     gamma: float
@@ -317,16 +364,19 @@ class _Task:
     ) -> dict[str, Any]:
         """Carry out one split; the keys are those of `HeldOutCurves`, and the numbers that make its law."""
         source_rows, target_rows = self._deal(coin)
-        y = self.source.y[source_rows]
-        n_source = y.size if self.n_source is None else self.n_source
-        source_rows = source_rows[split(y, n_source, source_stream, held_out=0, argument="n_source")[0]]
-        training, rest = (target_rows[part] for part in split(self.target.y[target_rows], self.n, target_stream))
+        n_source = source_rows.size if self.n_source is None else self.n_source
+        source_rows, _ = self._split(self.source, source_rows, n_source, source_stream, held_out=0, argument="n_source")
+        training, rest = self._split(self.target, target_rows, self.n, target_stream)
         source_X, source_y = self.source.X[source_rows], self.source.y[source_rows]
         X, y = self.target.X[training], self.target.y[training]
 
         scaling = Standardiser.fit(source_X, source_y, X, y)
         source_Z, Z = scaling.source(source_X), scaling.target(X)
         w, _ = _head(self.source.name, source_Z, source_y, np.zeros(X.shape[1]), self.gamma_source)
+        if 0.0 < np.abs(w).max() < 1.0 / LARGEST:
+            raise ValueError(
+                f"gamma_source must be smaller: with gamma_source={self.gamma_source:g} the source's weights vanish"
+            )
         w0, w1 = _head(self.target.name, Z, y, w, self.gamma)
 
         varies = Z.any(axis=0)
@@ -339,12 +389,13 @@ class _Task:
         margin0, margin1 = sign * (test @ w0), sign * (test @ w1)
 
         def accuracy(alpha: float) -> float:
-            return 0.5 + 0.5 * float(np.sign(margin0 + alpha * margin1).mean())
+            with np.errstate(over="ignore"):  # ±inf has the right sign
+                return 0.5 + 0.5 * float(np.sign(margin0 + alpha * margin1).mean())
 
         return {
             **numbers,
             **_diagnose(Z[:, varies], y, w[varies]),
-            "measured": [accuracy(alpha) for alpha in self.alphas],
+            "measured": np.array([accuracy(alpha) for alpha in self.alphas]),
             "at_zero": accuracy(0.0),
             "at_one": accuracy(1.0),
             "optimal_alpha": optimal,
@@ -356,12 +407,25 @@ class _Task:
 
     def _deal(self, coin: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the rows of the source and of the target, those that are in both dealt out between them."""
-        shared = np.intersect1d(self.source_row, self.target_row)
-        to_source = coin.random(shared.size) < 0.5
+        to_source = coin.random(self.shared_source.size) < 0.5
         return (
-            np.flatnonzero(~np.isin(self.source_row, shared[~to_source])),
-            np.flatnonzero(~np.isin(self.target_row, shared[to_source])),
+            np.setdiff1d(np.arange(len(self.source.y)), self.shared_source[~to_source]),
+            np.setdiff1d(np.arange(len(self.target.y)), self.shared_target[to_source]),
         )
+
+    def _split(
+        self, data: LabelledData, rows: NDArray[np.intp], n: int, stream: np.random.Generator, **options: Any
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Split those rows of a data set; say so if there are too few because others went to the other one."""
+        try:
+            training, rest = split(data.y[rows], n if rows.size else 1, stream, **options)
+        except ValueError as error:
+            dealt = (
+                f" (a split leaves it {rows.size} of its {len(data.y)} rows, as {self.source.name} and "
+                f"{self.target.name} share {self.shared_source.size} and each goes to one of them)"
+            )
+            raise ValueError(f"{data.name}: {error}{dealt if rows.size < len(data.y) else ''}") from None
+        return rows[training], rows[rest]
 
 
 def _head(name: str, Z: FloatArray, y: FloatArray, w: FloatArray, gamma: float) -> tuple[FloatArray, FloatArray]:

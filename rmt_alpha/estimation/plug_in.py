@@ -26,6 +26,9 @@ but never more than half, by an unbiased estimate of tr Ω² (Himeno and Yamada 
 linear and biased low by O(1/n), gets its error by the delta method, capped at ‖w̃‖²/2: no quantity between 0 and ‖w̃‖²
 has a larger one.
 
+Fourth powers of samples occur on the way. So X and w̃ are first divided by powers of two, exactly, and any samples
+within ±1e100 and weights from 1e-100 to 1e100 will do.
+
 Label noise: a fraction ε of flipped labels, t = 1 − 2ε, makes these estimates of ts, t²m², and w⊥² (unchanged).
 Cost: O(np min(n, p)), for tr Ω².
 """
@@ -38,7 +41,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rmt_alpha._validation import FloatArray, real, real_array
-from rmt_alpha.estimation.datasets import MIN_TRAINING, labelled, within_classes
+from rmt_alpha.estimation.datasets import LARGEST, MIN_TRAINING, labelled, within_classes
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.theory.isotropic import fixed_source_law
 
@@ -102,12 +105,12 @@ def estimate_problem(X: ArrayLike, y: ArrayLike, source_coef: ArrayLike) -> Prob
     Parameters
     ----------
     X : array_like, shape (n, p)
-        Target samples in rows. Features should have unit variance within the classes, for the law that is made of the
-        estimates; the estimates themselves hold for any covariance and any origin.
+        Target samples in rows, between -1e100 and 1e100. Features should have unit variance within the classes, for
+        the law that is made of the estimates; the estimates themselves hold for any covariance and any origin.
     y : array_like, shape (n,)
         Labels ±1, at least four of each.
     source_coef : array_like, shape (p,)
-        Source weights w̃, independent of these samples.
+        Source weights w̃, independent of these samples; all 0, or the largest between 1e-100 and 1e100 in size.
 
     Returns
     -------
@@ -117,7 +120,7 @@ def estimate_problem(X: ArrayLike, y: ArrayLike, source_coef: ArrayLike) -> Prob
     Raises
     ------
     ValueError
-        If a shape does not fit, an entry is not finite, or a label is too rare.
+        If a shape does not fit, an entry is not finite or outside its range, or a label is too rare.
 
     Examples
     --------
@@ -130,7 +133,7 @@ def estimate_problem(X: ArrayLike, y: ArrayLike, source_coef: ArrayLike) -> Prob
     ['0.81 ± 0.07', '0.94 ± 0.20']
     """
     X, y = labelled(X, y)
-    w = real_array("source_coef", source_coef)
+    w = real_array("source_coef", real_array("source_coef", source_coef), -LARGEST, LARGEST)
     if w.shape != X.shape[1:]:
         raise ValueError(f"source_coef must have shape ({X.shape[1]},) to fit the columns of X, got {w.shape}")
     rarest = int(min((y == 1.0).sum(), (y == -1.0).sum()))
@@ -139,6 +142,9 @@ def estimate_problem(X: ArrayLike, y: ArrayLike, source_coef: ArrayLike) -> Prob
 
     means, residuals = within_classes(X, y)
     mu = 0.5 * (means[1] - means[0])
+    unit = _unit("X", mu, *residuals)
+    unit_w = _unit("source_coef", w)
+    mu, w, residuals = mu / unit, w / unit_w, (residuals[0] / unit, residuals[1] / unit)
     sizes = [len(r) for r in residuals]
 
     def omega(v: FloatArray) -> float:
@@ -158,15 +164,26 @@ def estimate_problem(X: ArrayLike, y: ArrayLike, source_coef: ArrayLike) -> Prob
     m2 = max(unbiased, bound)
     along = s * s / m2 if m2 > 0.0 else 0.0
     return ProblemEstimate(
-        s=s,
-        m2=m2,
-        w_perp2=0.0 if unbiased < bound else length2 - along,
-        s_stderr=stderr(1.0, 0.0),
-        m2_stderr=stderr(0.0, 1.0),
-        w_perp2_stderr=min(stderr(-2.0 * s / m2, along / m2), 0.5 * length2) if m2 > 0.0 else 0.5 * length2,
-        m2_unbiased=unbiased,
+        s=s * unit * unit_w,
+        m2=m2 * unit**2,
+        w_perp2=0.0 if unbiased < bound else (length2 - along) * unit_w**2,
+        s_stderr=stderr(1.0, 0.0) * unit * unit_w,
+        m2_stderr=stderr(0.0, 1.0) * unit**2,
+        w_perp2_stderr=unit_w**2
+        * (min(stderr(-2.0 * s / m2, along / m2), 0.5 * length2) if m2 > 0.0 else 0.5 * length2),
+        m2_unbiased=unbiased * unit**2,
         at_bound=unbiased < bound,
     )
+
+
+def _unit(name: str, *arrays: FloatArray) -> float:
+    """Return the power of two just above the largest entry, 1 if all are 0; refuse one whose square would vanish."""
+    largest = max(float(np.abs(array).max()) for array in arrays)
+    if 0.0 < largest < 1.0 / LARGEST:
+        raise ValueError(
+            f"{name} must differ from 0 by at least {1.0 / LARGEST:g} somewhere, got at most {largest:.1e}"
+        )
+    return math.ldexp(1.0, math.frexp(largest)[1]) if largest > 0.0 else 1.0
 
 
 def trace_of_square(residuals: Sequence[FloatArray], weights: Sequence[float]) -> float:

@@ -1,9 +1,12 @@
+import pickle
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 
 from rmt_alpha.estimation.datasets import LabelledData, Standardiser, load, split, within_classes
+from rmt_alpha.estimation.plug_in import estimate_problem
 
 LINES = ["a,b,label", "1,2,dog", "3,4,cat", "5,6.5,dog", "7,-8e1,cat"]
 
@@ -12,6 +15,12 @@ def write(folder, text, name="data.csv"):
     path = folder / name
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def npy(shape):
+    """Header of an array that claims this shape."""
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00v\x00" + text.encode()
 
 
 class TestCsv:
@@ -56,6 +65,13 @@ class TestCsv:
             ("1,2,0\ninf,2,1\n", "line 2, column 1: 'inf' is not a finite number"),
             ("1,2,0\nnan,2,1\n", "line 2, column 1: 'nan' is not a finite number"),
             ("NA,2,0\n1,2,1\n", "line 1, column 1: 'NA'"),  # half a header is data
+            ("nan,spam\n1,ham\n2,spam\n", "line 1, column 1: 'nan' is not a finite number"),
+            ("1,2\ninf,nan\n", "line 2, column 1: 'inf' is not a finite number"),
+            (",a,y\n0,5,1\n1,6,0\n", "line 1 begins with a blank cell: an index column?"),
+            ("\n ,0,1\n0,5,1\n1,6,0\n", "line 2 begins with a blank cell: an index column?"),
+            ("0,1,2\n5,6,8\n7,8,9\n", "found 3: 2, 8, 9; is the first line a header?"),
+            ("0,1,2\n5,6,a\n7,8,b\n", "found 3: 2, a, b; is the first line a header?"),
+            ("0,1,y\n5,6,4\n7,8,3\n", "found 3: 3, 4, y; is the first line a header?"),
             ("1,2,0\n3,4,\n", "line 2 has no label"),
             ("1,2,nan\n3,4,1\n", "line 1 has no label"),
             ("1,2,a\n3,4,a\n", "exactly two distinct labels, found 1: a"),
@@ -127,6 +143,38 @@ class TestNpz:
         with pytest.raises(ValueError, match=r"d\.npz: ") as error:
             load(tmp_path / "d.npz")
         assert message in str(error.value)
+
+    @pytest.mark.parametrize(
+        ("member", "message"),
+        [
+            (b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '<f8', 'fortran_order': False, 'shape': (10**12, 5)}", ""),
+            (npy("(1000000000000, 5)"), "shape (1000000000000, 5) would need"),
+            (npy("(-1, 5)"), "shape (-1, 5)"),
+            (npy("(3, 5"), ""),
+            (npy("(3, 5)")[:40], ""),
+            (npy("(3, 5)").replace(b"<f8", b"<q?"), ""),
+            (npy("(3, 5)"), ""),  # and no data
+            (npy("(3, 5)").replace(b"\x01\x00v", b"\x07\x00v"), ""),
+            (pickle.dumps([1, 2]), "magic string"),
+            (b"junk", "magic string"),
+            (b"", ""),
+        ],
+    )
+    @pytest.mark.parametrize("suffix", ["", ".npy"])
+    def test_broken_member(self, tmp_path, member, message, suffix):
+        np.savez(tmp_path / "d.npz", y=[0, 1])
+        with zipfile.ZipFile(tmp_path / "d.npz", "a") as archive:
+            archive.writestr("X" + suffix, member)
+        with pytest.raises(ValueError, match=r"d\.npz: array 'X' cannot be read \(") as error:
+            load(tmp_path / "d.npz")
+        assert message in str(error.value)
+
+    def test_damaged_directory(self, tmp_path):
+        np.savez(tmp_path / "d.npz", X=self.X, y=[0, 1] * 3)
+        content = (tmp_path / "d.npz").read_bytes()
+        (tmp_path / "d.npz").write_bytes(content.replace(b"PK\x01\x02", b"PK\x09\x09"))
+        with pytest.raises(ValueError, match=r"d\.npz: is a damaged \.npz archive"):
+            load(tmp_path / "d.npz")
 
     @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04rubbish"])
     def test_not_an_archive(self, tmp_path, content):
@@ -211,7 +259,24 @@ def test_labelled_data_checks(arguments, message):
         LabelledData(*arguments)
 
 
+def test_labelled_data_are_read_only_copies():
+    X, y = np.arange(8.0).reshape(4, 2), np.array([-1.0, -1.0, 1.0, 1.0])
+    data = LabelledData(X, y)
+    X[0, 0] = y[0] = 99.0
+    assert data.X[0, 0] == 0.0
+    assert data.y[0] == -1.0
+    for array in (data.X, data.y):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 5.0
+    assert X.flags.writeable
+
+
 # Splits.
+
+
+def test_split_of_nothing():
+    with pytest.raises(ValueError, match="no rows to split"):
+        split(np.empty(0), 8, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(("negative", "positive", "n"), [(30, 30, 20), (60, 20, 40), (11, 47, 29)])
@@ -270,8 +335,8 @@ def test_standardiser_centres_on_midpoints_and_equalises():
     for Z, labels in ((fit.source(source_X), source_y), (fit.target(X), y)):
         np.testing.assert_allclose(Z[labels == 1].mean(axis=0), -Z[labels == -1].mean(axis=0), atol=1e-12)
         assert np.abs(Z.mean(axis=0)).max() > 0.1  # unequal classes: the plain mean is somewhere else
-    both = within_variance(fit.source(source_X), source_y) + within_variance(fit.target(X), y)
-    np.testing.assert_allclose(both, 2.0, rtol=1e-12)
+    pooled = 198 * within_variance(fit.source(source_X), source_y) + 28 * within_variance(fit.target(X), y)
+    np.testing.assert_allclose(pooled, 226.0, rtol=1e-12)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e9 + 0.1, -1 / 3])
@@ -290,5 +355,54 @@ def test_feature_constant_in_one_domain_only(where):
     (source_X if where == "source" else X)[:, 1] = 0.1
     fit = Standardiser.fit(source_X, source_y, X, y)
     variances = within_variance(fit.source(source_X), source_y)[1], within_variance(fit.target(X), y)[1]
-    np.testing.assert_allclose(sorted(variances), [0.0, 2.0], rtol=1e-12)
+    np.testing.assert_allclose(sorted(variances), [0.0, 1.0], rtol=1e-12)
     assert not (fit.source(source_X) if where == "source" else fit.target(X))[:, 1].any()
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1e-9, 1.0), (0.02, 1.0), (50.0, None)])
+def test_feature_nearly_constant_in_the_source(factor, expected):
+    """No feature's variance exceeds what the F test lets pass, in either domain."""
+    source_X, source_y, X, y = two_domains()
+    source_X[:, 1] *= factor
+    fit = Standardiser.fit(source_X, source_y, X, y)
+    variances = within_variance(fit.source(source_X), source_y)[1], within_variance(fit.target(X), y)[1]
+    assert max(variances) == pytest.approx(expected or 1.0, rel=1e-12)
+
+
+def isotropic_m2(n, p, trials, noise="gaussian"):
+    """m̂² of isotropic targets with m² = 1.44, standardised beside a source."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(trials):
+        domains = []
+        for rows in (300, n):
+            y = np.resize([-1.0, 1.0], rows)
+            z = rng.standard_normal((rows, p)) if noise == "gaussian" else rng.standard_t(6, (rows, p)) / np.sqrt(1.5)
+            domains += [z + 1.2 * np.outer(y, np.arange(p) == 0), y]
+        fit = Standardiser.fit(*domains)
+        found.append(estimate_problem(fit.target(domains[2]), domains[3], np.ones(p)).m2_unbiased)
+    return np.mean(found), np.std(found, ddof=1) / np.sqrt(trials)
+
+
+@pytest.mark.parametrize(("n", "p"), [(10, 200), (20, 400)])
+def test_scale_does_not_bias_m2_where_n_is_small(n, p):
+    mean, stderr = isotropic_m2(n, p, 400)
+    assert abs(mean - 1.44) < 4 * stderr
+
+
+def test_scale_hardly_biases_m2_of_heavy_tails():
+    mean, stderr = isotropic_m2(20, 400, 400, "student")
+    assert abs(mean - 1.44) < 4 * stderr + 0.1
+
+
+def test_that_test_has_power(monkeypatch):
+    """The mean of the two domains' variances as scale, which this module once used."""
+
+    def fit(source_X, source_y, X, y):
+        variance = (within_variance(source_X, source_y) + within_variance(X, y)) / 2
+        centres = [within_classes(*domain)[0].mean(axis=0) for domain in ((source_X, source_y), (X, y))]
+        return Standardiser(*centres, np.sqrt(variance))
+
+    monkeypatch.setattr(Standardiser, "fit", fit)
+    mean, stderr = isotropic_m2(20, 400, 100)
+    assert mean - 1.44 > 6 * stderr

@@ -1,7 +1,9 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from rmt_alpha._random import stream
 from rmt_alpha.estimation import held_out
@@ -65,6 +67,41 @@ def test_isotropic_data_agree_with_the_isotropic_prediction(seed):
     assert (curves.p == 60).all()
 
 
+def isotropic(seed, p, rows, share):
+    rng = np.random.default_rng([seed, 7])
+    for size, mean in ((800, (1.2, 0.0)), (rows, (0.96, 0.6))):
+        y = np.where(np.arange(size) < share * size, 1.0, -1.0)
+        z = rng.standard_normal((size, p))
+        z[:, :2] += np.outer(y, mean)
+        yield LabelledData(z, y)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n", "p", "rows", "share", "splits"),
+    [
+        (20, 400, 600, 0.5, 50),
+        (60, 60, 1000, 0.5, 20),
+        (60, 60, 1000, 0.35, 20),
+        (60, 60, 5000, 0.2, 2),
+        (40, 100, 600, 0.5, 3),
+        (40, 100, 600, 0.5, 2),
+    ],
+)
+def test_verdict_seldom_fails_isotropic_data(n, p, rows, share, splits):
+    setting = {"gamma": 1.0, "gamma_source": 1.0, "alphas": GRID, "n": n, "splits": splits}
+    holds = [held_out_curves(*isotropic(s, p, rows, share), **setting, seed=s).verdict().holds for s in range(20)]
+    assert sum(holds) >= 19
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "p", "share", "low", "high"), [(10, 200, 0.5, 0.03, 0.08), (60, 60, 0.2, -0.06, -0.03)])
+def test_documented_shortcomings_on_isotropic_data(n, p, share, low, high):
+    setting = {"gamma": 1.0, "gamma_source": 1.0, "alphas": [0.0], "n": n, "splits": 20}
+    found = [held_out_curves(*isotropic(s, p, 1000, share), **setting, seed=s).verdict().largest for s in range(16)]
+    assert low < np.mean(found) < high
+
+
 def test_correlated_data_fail_the_verdict():
     rng = np.random.default_rng(1)
     basis = np.linalg.qr(rng.standard_normal((60, 60)))[0]
@@ -108,18 +145,55 @@ def test_shared_rows_are_never_learned_and_tested():
 
 
 def test_rows_are_dealt_out_to_one_side():
-    source_row, target_row = np.array([0, 1, 2, 3, 3, 9]), np.array([2, 3, 4, 9, 9])
-    task = held_out._Task(None, None, source_row, target_row, 1, None, 1.0, 1.0, GRID)
+    def rows(*values):
+        return np.array([[value, -value] for value in values], dtype=float)
+
+    source_X, target_X = rows(0, 1, 2, 3, 3, 9, 5), rows(2, 5, 3, 4, 9, 8, 8, -0.0)
+    shared = held_out._shared(source_X, target_X)
+    assert sorted(zip(*(rows.tolist() for rows in shared), strict=True)) == [(0, 7), (2, 0), (5, 4), (6, 1)]
+    source, target = LabelledData(source_X, [1, -1] * 3 + [1]), LabelledData(target_X, [1, -1] * 4)
+    task = held_out._Task(source, target, *shared, 1, None, 1.0, 1.0, GRID)
     dealt = set()
-    for seed in range(50):
+    for seed in range(200):
         left, right = task._deal(np.random.default_rng(seed))
-        a, b = set(source_row[left]), set(target_row[right])
-        assert not a & b
-        assert {0, 1} <= a
-        assert 4 in b
-        assert a | b == {0, 1, 2, 3, 4, 9}
-        dealt.add(frozenset(a & {2, 3, 9}))
-    assert len(dealt) == 8
+        a, b = source_X[left, 0].tolist(), target_X[right, 0].tolist()
+        assert set(a) & set(b) <= {3.0}
+        assert [value for value in a if value in (1, 3)] == [1, 3, 3]
+        assert [value for value in b if value in (3, 4, 8)] == [3, 4, 8, 8]
+        assert sorted({*a, *b}) == [0, 1, 2, 3, 4, 5, 8, 9]
+        dealt.add(frozenset(a) & {0.0, 2.0, 5.0, 9.0})
+    assert len(dealt) == 16
+
+
+def test_equal_rows_of_discrete_features_are_so_many_samples():
+    def binary(seed, name):
+        rng = np.random.default_rng(seed)
+        y = np.resize([-1.0, 1.0], 200)
+        return LabelledData((rng.random((200, 4)) < 0.5 + 0.3 * y[:, None]).astype(float), y, name)
+
+    curves = held_out_curves(binary(0, "a"), binary(1, "b"), **SETTING)
+    assert (curves.n_source == 200).all()
+    assert curves.at_one.mean() > 0.7
+
+
+def test_two_distinct_rows():
+    data = LabelledData(np.repeat([[0.0, 1.0], [1.0, 0.0]], 20, axis=0), np.repeat([-1.0, 1.0], 20), "sep")
+    curves = held_out_curves(data, data, **{**SETTING, "n": 10})
+    assert np.isfinite(curves.measured).all()
+    assert (curves.n_source == 40).all()
+
+
+@pytest.mark.parametrize("rows", [2, 6])
+def test_too_little_is_left_of_shared_rows(rows):
+    y = np.repeat([-1.0, 1.0], rows)
+    data = LabelledData(np.random.default_rng(0).standard_normal((2 * rows, 3)), y, "few")
+    big = task(1, 60, np.ones(3), name="big")
+    both = LabelledData(np.vstack([big.X, data.X]), np.concatenate([big.y, data.y]), "both")
+    message = rf"few: .*of its {2 * rows} rows, as few and both share {2 * rows} and each goes to one of them"
+    with pytest.raises(ValueError, match=message):
+        held_out_curves(data, both, **{**SETTING, "n": 8, "splits": 40})
+    with pytest.raises(ValueError, match="few: "):
+        held_out_curves(both, data, **{**SETTING, "n": 8, "splits": 40})
 
 
 # No leakage.
@@ -169,8 +243,9 @@ def test_constant_column_changes_nothing(value):
 @pytest.mark.parametrize(("gamma", "n"), [(0.7, 40), (0.0, 90)])
 @pytest.mark.parametrize("where", [0, 1])
 def test_column_constant_in_one_domain(where, gamma, n):
-    domains = [LabelledData(d.X.copy(), d.y, d.name) for d in pair()]
-    domains[where].X[:, 5] = 0.1
+    domains = list(pair())
+    d = domains[where]
+    domains[where] = LabelledData(np.where(np.arange(60) == 5, 0.1, d.X), d.y, d.name)
     curves = held_out_curves(*domains, **{**SETTING, "gamma": gamma, "n": n})
     assert (curves.p == (59 if where else 60)).all()
     for name in ("measured", "predicted", "anisotropy", "source_variance"):
@@ -263,14 +338,59 @@ def test_verdict_by_hand():
         return replace(curves, measured=measured, predicted=measured + np.array(difference) + wobble).verdict()
 
     verdict = verdict_of(0.2, 0.1, 0.0, np.nan, -0.3)
-    assert verdict.fails.tolist() == [True, True, False, True, True]
-    assert verdict.ranges == ((0.0, 1.0), (3.0, 4.0))
+    assert verdict.threshold == pytest.approx(stats.t.isf(stats.norm.sf(3), 5), rel=1e-9)
+    assert verdict.fails.tolist() == [True, True, False, False, True]
+    assert verdict.undefined.tolist() == [False, False, False, True, False]
+    assert verdict.ranges == ((0.0, 1.0), (4.0, 4.0))
+    assert (verdict.alpha, verdict.largest) == (4.0, pytest.approx(-0.3))
+    assert not verdict_of(0.0, 0.0, 0.0, np.nan, 0.0).holds
     q = (600 * 0.9 + 1) / 602
     assert verdict.error[0] == pytest.approx(np.sqrt(0.01**2 / 5 + q * (1 - q) / 600))
     whole = verdict_of(0.2, 0.1, 0.0, 0.0, -0.3)
     assert (whole.alpha, whole.largest) == (4.0, pytest.approx(-0.3))
     assert not whole.holds
     assert verdict_of(0.0, 0.0, 0.01, 0.0, -0.01).holds
+
+
+def test_few_splits_decide_little():
+    """Two splits leave one degree of freedom: 3 of their standard errors are nothing."""
+    curves = held_out_curves(*pair(), **{**SETTING, "alphas": [0.0, 1.0], "splits": 3})
+    measured = np.full((3, 2), 0.9)
+    shifted = replace(curves, measured=measured, predicted=measured + 0.1 + np.array([[-0.02], [0.0], [0.02]]))
+    verdict = shifted.verdict()
+    assert verdict.threshold == pytest.approx(19.2, abs=0.1)
+    assert (np.abs(verdict.difference) > 5 * verdict.error).all()
+    assert verdict.holds
+
+
+@pytest.mark.parametrize("gamma", [1e300, 1.0])
+def test_undefined_law_neither_holds_nor_fails(gamma):
+    curves = held_out_curves(*pair(), **{**SETTING, "gamma": gamma})
+    if gamma == 1.0:  # in one split only
+        curves = replace(curves, predicted=np.where(np.arange(6)[:, None] == 2, np.nan, curves.predicted))
+    verdict = curves.verdict()
+    assert np.isfinite(curves.measured).all()
+    assert verdict.undefined.all()
+    assert not verdict.holds
+    assert not verdict.fails.any()
+    assert verdict.ranges == ()
+    assert np.isnan([verdict.alpha, verdict.largest]).all()
+
+
+def test_huge_alpha_has_the_accuracy_of_its_sign():
+    curves = held_out_curves(
+        *pair(), **{**SETTING, "alphas": [-1.7e308, -1e9, 1e9, 1.7e308], "gamma": 50.0, "gamma_source": 0.01}
+    )
+    np.testing.assert_allclose(curves.measured[:, :2], 1.0 - curves.measured[:, :1:-1], rtol=1e-12)
+    assert np.array_equal(curves.measured[:, 2], curves.measured[:, 3])
+
+
+def test_specs_are_loaded():
+    setting = {**SETTING, "alphas": [0.0, 1.0], "splits": 2}
+    loaded = held_out_curves(load("digits:6,8"), load("digits:5,9"), **setting)
+    same(loaded, held_out_curves("digits:6,8", Path("digits:5,9"), **setting), *EVERYTHING)
+    with pytest.raises(ValueError, match=r"nowhere\.csv: no such file"):
+        held_out_curves("nowhere.csv", "digits:5,9", **setting)
 
 
 def test_without_penalty_the_source_is_forgotten():
@@ -303,6 +423,9 @@ def test_without_penalty_the_source_is_forgotten():
         ({"alphas": [0.0, 0.0]}, "alphas must be a sequence of increasing"),
         ({"alphas": [0.0, np.inf]}, "alphas must be finite"),
         ({"seed": -1}, "seed must be"),
+        ({"splits": 10**10}, r"splits 10000000000 × alphas 21 would need"),
+        ({"splits": 10**6, "alphas": np.arange(1e6)}, r"splits 1000000 × alphas 1000000 would need"),
+        ({"gamma_source": 1e250}, "gamma_source must be smaller"),
     ],
 )
 def test_bad_arguments(change, message):

@@ -126,6 +126,18 @@ def test_degenerate_data():
     assert np.isfinite(noiseless.margin_law(8, 2, 0.5).accuracy([0.0, 1.0])).all()
 
 
+@pytest.mark.parametrize(("x", "v"), [(1e100, 1e100), (1e-60, 1.0), (1.0, 1e-99), (1e99, 1e-99), (1.0, 1e100)])
+def test_scale_of_samples_and_weights(x, v):
+    X, y, w = samples(np.random.default_rng(4), 30, 15, 50)
+    X /= np.abs(X).max()
+    one, other = estimate_problem(X, y, w), estimate_problem(X * x, y, w * v)
+    units = {"s": x * v, "m2": x**2, "w_perp2": v**2}
+    for name, value in vars(one).items():
+        unit = next((u for start, u in units.items() if name in (start, f"{start}_stderr", f"{start}_unbiased")), 1.0)
+        assert vars(other)[name] == pytest.approx(value * unit, rel=1e-9), name
+    other.margin_law(30, 50, 1.0)  # accepts the numbers, and may say nan
+
+
 def test_margin_law_is_that_of_the_numbers():
     e = estimate_problem(*samples(np.random.default_rng(9), 100, 50, 40))
     law, expected = e.margin_law([50, 100], 40, 0.3), fixed_source_law(e.s, e.w_perp2, e.m2, [50, 100], 40, 0.3)
@@ -157,6 +169,9 @@ def test_label_noise():
         ((np.ones((8, 2)), np.repeat([-1, 1], [3, 5]), np.ones(2)), "got 3 of one"),
         ((np.ones((8, 2)), np.repeat([-1, 1], 4), np.ones(3)), r"source_coef must have shape \(2,\)"),
         ((np.ones((8, 2)), np.repeat([-1, 1], 4), [1.0, np.inf]), "source_coef must be finite"),
+        ((np.ones((8, 2)), np.repeat([-1, 1], 4), [1.0, 1e200]), r"source_coef must be in \[-1e\+100, 1e\+100\]"),
+        ((np.ones((8, 2)), np.repeat([-1, 1], 4), [0.0, 1e-200]), "source_coef must differ from 0 by at least 1e-100"),
+        ((np.eye(8) * 1e-200, np.repeat([-1, 1], 4), np.ones(8)), "X must differ from 0 by at least 1e-100"),
     ],
 )
 def test_bad_input(arguments, message):
