@@ -1,0 +1,152 @@
+"""Sphinx configuration: executed MyST notebooks, numpydoc reference, nothing fetched while building."""
+
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
+
+import rmt_alpha
+
+
+def _homes() -> dict[str, list[str]]:
+    """Return the public names by the module in which they are written."""
+    homes: dict[str, list[str]] = defaultdict(list)
+    for name in rmt_alpha.__all__:
+        if not name.startswith("_"):
+            homes[inspect.getmodule(getattr(rmt_alpha, name)).__name__].append(name)  # type: ignore[union-attr]
+    return homes
+
+
+def _foreign_names() -> set[str]:
+    """Return patterns of what the modules import from elsewhere, whose docstrings are not ours to check."""
+    found = (module.name for module in pkgutil.walk_packages(rmt_alpha.__path__, "rmt_alpha."))
+    modules = [importlib.import_module(name) for name in found if not name.endswith("__main__")]
+    return {
+        rf"^{re.escape(module.__name__)}\.{name}(\.|$)"
+        for module in modules
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", None) not in (None, module.__name__)
+    }
+
+
+project = "rmt_alpha"
+author = "The rmt_alpha developers"
+project_copyright = author
+version = release = rmt_alpha.__version__
+
+extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax"]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "jupyter_execute", "_templates"]
+
+# Pages. Notebooks run while their page is read, so that {eval} roles put computed numbers into the prose; an exception
+# in a cell stops the build, and so does anything written to standard error (a warning under -W).
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "inline"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_execution_timeout = 120
+nb_merge_streams = True
+nb_output_stderr = "warn"
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the kernels: small matrices gain nothing from more threads
+
+# Reference. Types are in the docstrings.
+autosummary_generate = True
+autosummary_context = {"public": _homes()}
+_sections = re.findall(r"^\(theory-(\d+)\)=$", Path(__file__).with_name("theory.md").read_text(encoding="utf-8"), re.M)
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+default_role = "autolink"
+numpydoc_show_class_members = False
+numpydoc_validation_checks = {
+    *("GL03", "GL05", "GL06", "GL08", "GL10", "SS01", "SS03", "SS04", "SS06"),
+    *("PR01", "PR02", "PR05", "PR07", "PR10", "RT03", "YD01"),
+}
+numpydoc_validation_exclude = {r"\.__getitem__$", r"\.dense\.memory$", *_foreign_names()}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "rmt_alpha"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "show_prev_next": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "navigation_with_keys": False,
+}
+html_sidebars = {"index": [], "optimal_alpha": [], "command_line": [], "theory": []}
+
+
+def _show_formulas_as_written(_: Sphinx, what: str, __: str, ___: Any, ____: Any, lines: list[str]) -> None:
+    """Turn the indented formulas of module docstrings into literal blocks, so that their layout survives."""
+    if what != "module":
+        return
+    result: list[str] = []
+    for line in lines:
+        above = next((text for text in reversed(result) if text), "")
+        if line.startswith("    ") and result and not result[-1] and not above.startswith((" ", "- ")):
+            result += ["::", ""]
+        result.append(line)
+    lines[:] = result
+
+
+def _link_and_escape(_: Sphinx, __: str, ___: str, ____: Any, _____: Any, lines: list[str]) -> None:
+    """Link THEORY §n to its section, and keep absolute values such as |β| from being read as substitutions."""
+    for i, line in enumerate(lines):
+        if not line.lstrip().startswith(">>>"):
+            parts = line.split("``")
+            for k, part in enumerate(parts[::2]):
+                escaped = re.sub(r"(?<!\\)\|(\w+)\|", r"\\|\1\\|", part)
+                parts[2 * k] = re.sub(
+                    r"THEORY §(\d+)", lambda m: f":ref:`{m[0]} <theory-{m[1]}>`" if m[1] in _sections else m[0], escaped
+                )
+            lines[i] = "``".join(parts)
+
+
+def _document_public_names_once(_: Sphinx, what: str, name: str, obj: Any, skip: bool, __: Any) -> bool | None:
+    """Leave out of the modules' pages what has a page of its own."""
+    public = what == "module" and name in rmt_alpha.__all__ and getattr(rmt_alpha, name) is obj
+    return True if public else skip or None
+
+
+def _find_public_names(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
+) -> nodes.Node | None:
+    """Let the modules' docstrings refer to public names as they stand, without ``rmt_alpha.``."""
+    name = node.get("reftarget")
+    if node.get("refdomain") != "py" or name not in rmt_alpha.__all__:
+        return None
+    domain = env.domains.python_domain
+    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", f"rmt_alpha.{name}", node, content)
+
+
+def _check_that_all_is_listed(app: Sphinx) -> None:
+    """Warn of public names and modules that api.md forgets."""
+    text = (Path(app.srcdir) / "api.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^ +~?(rmt_alpha\.\w+)$", text, flags=re.MULTILINE))
+    modules = (module.name for module in pkgutil.iter_modules(rmt_alpha.__path__))
+    expected = {f"rmt_alpha.{name}" for name in (*rmt_alpha.__all__, *modules) if not name.startswith(("_", "cli"))}
+    for name in sorted(expected - listed):
+        logging.getLogger(__name__).warning("api.md does not list %s", name)
+
+
+def setup(app: Sphinx) -> None:
+    """Connect the hooks."""
+    app.connect("builder-inited", _check_that_all_is_listed)
+    app.connect("autodoc-process-docstring", _show_formulas_as_written)
+    app.connect("autodoc-process-docstring", _link_and_escape, priority=600)  # after numpydoc
+    app.connect("missing-reference", _find_public_names)
+    app.connect("autodoc-skip-member", _document_public_names_once)
