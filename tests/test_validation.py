@@ -352,6 +352,7 @@ def assert_right_law(law, alpha, exact):
 @example(problem={"beta": 0.8, "n": 1e-300, "p": 1e300, "gamma": 1.0, "mu": 1.0, "mu_perp": 1.0}, alpha=1.0)
 @example(problem={"beta": 0.8, "n": 20.0, "p": 40.0, "gamma": 1.0, "mu": 1e200, "mu_perp": 1e-200}, alpha=1.0)
 @example(problem={"beta": 0.0, "n": 20.0, "p": 40.0, "gamma": 1.0, "mu": 1.0, "mu_perp": 0.0}, alpha=1.0)
+@example(problem={"beta": 5e-324, "n": 20.0, "p": 40.0, "gamma": 1.0, "mu": 0.01, "mu_perp": 0.0}, alpha=1.0)
 def test_legal_extremes_give_right_numbers_or_nan(problem, alpha):
     exact = oracle.margin_law(**problem, digits=DIGITS)
     assert_right_law(ra.margin_law(**problem), alpha, exact)

@@ -124,6 +124,8 @@ def _geometry(beta: float, mu: float, mu_perp: float, gain: float, spread: float
         return np.nan, np.nan, np.nan
     off = (1.0 - beta) * (1.0 + beta) * (mu_perp * mu_perp)
     m2 = beta * beta * (mu * mu) + off
+    if m2 < _UNDERFLOW and beta != 0.0 and mu != 0.0:  # the target's mean is the source's, but too short to see
+        m2 = np.nan
     return m2, gain * (mu * mu), gain * gain * (mu * mu) * off + spread * m2
 
 
@@ -141,8 +143,8 @@ def _source_overlap(beta: float, mu: float, mu_perp: float, gain: float) -> floa
 def _source_off_target(beta: float, mu: float, mu_perp: float, gain: float, spread: float) -> float:
     """w⊥²; the whole of ‖w̃‖² where the target has no mean."""
     m2, _, product = _geometry(beta, mu, mu_perp, gain, 0.0)
-    if m2 == 0.0:  # without a target mean all of w̃ is off it, unless only the square of β has underflowed
-        return gain * gain * (mu * mu) + spread if beta == 0.0 else spread
+    if m2 == 0.0:  # without a target mean, all of w̃ is off it
+        return gain * gain * (mu * mu) + spread
     return product / m2 + spread
 
 
@@ -169,17 +171,17 @@ def _five_numbers(
     scale = h * lam * lam
     along_target = s / m2 * s if m2 > 0.0 else 0.0
     m0, m1 = t * m2 / lam, kappa * s / lam
-    if h == 0.0:
-        v00, v01, v11 = np.inf, 0.0, 0.0
-    else:
+    v00, v01, v11 = np.inf, 0.0, 0.0
+    lost = not (math.isfinite(m0 + m1) and lam < _OVERFLOW)
+    if h != 0.0:
         v00 = (t * t * m2 + eta * (1.0 + flips * (m2 / k1) * (m2 / k1 + 2.0))) / scale
         v01 = t * gamma * s / scale
         off = (lam / k1) ** 2 * off_target
         v11 = kappa * kappa * (off + along_target * (1.0 + eta * m2 / (k1 * k1))) / scale
-        lost = v11 < _UNDERFLOW and kappa * (off_target + along_target) != 0.0
-        small = (m2 < _UNDERFLOW and m2 + abs(s) > 0.0) or v00 < _UNDERFLOW or scale < _UNDERFLOW
-        if lost or small or not (math.isfinite(m0 + m1 + v00 + v01 + v11 + scale) and lam < _OVERFLOW):
-            return np.nan
+        lost |= v11 < _UNDERFLOW and kappa * (off_target + along_target) != 0.0
+        lost |= v00 < _UNDERFLOW or scale < _UNDERFLOW or not math.isfinite(v00 + v01 + v11 + scale)
+    if lost:
+        return np.nan
     if which < 2.0:
         return m0 if which == 0.0 else m1
     if which == 2.0:
