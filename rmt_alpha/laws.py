@@ -12,6 +12,7 @@ a given α ∈ ℝᴷ the law is that of the single source Σ αₖ w̃ₖ.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -109,16 +110,16 @@ def _best_accuracy(m0: float, m1: float, v00: float, v01: float, v11: float) -> 
     return 0.5 * math.erfc(-math.sqrt(0.5) * _signal_to_noise(alpha, m0, m1, v00, v01, v11))
 
 
-class _Law:
+class _Law(ABC):
     """What a margin law and a risk law share: a batch of forms in a = (1, α), held in read-only arrays."""
 
     _ARRAYS: ClassVar[dict[str, int]]
     """Names of the arrays, with the number of their axes that come after the batch's."""
 
     @property
+    @abstractmethod
     def n_sources(self) -> int:
         """K, the number of sources."""
-        raise NotImplementedError
 
     @property
     def shape(self) -> tuple[int, ...]:
