@@ -73,7 +73,7 @@ numpydoc_validation_checks = {
     *("GL03", "GL05", "GL06", "GL08", "GL10", "SS01", "SS03", "SS04", "SS06"),
     *("PR01", "PR02", "PR05", "PR07", "PR10", "RT03", "YD01"),
 }
-numpydoc_validation_exclude = {r"\.__getitem__$", r"\.dense\.memory$", *_foreign_names()}
+numpydoc_validation_exclude = {r"\.__getitem__$", *_foreign_names()}
 
 html_theme = "pydata_sphinx_theme"
 html_title = "rmt_alpha"

@@ -92,7 +92,7 @@ def _refuse(
     if not infinite:
         wrong |= np.isinf(array)
     index = np.unravel_index(int(np.argmax(wrong)), array.shape)
-    where = f" at index {tuple(int(i) for i in index)}" if array.ndim else ""
+    where = f" at index {tuple(int(i) for i in index)}" if array.shape not in ((), (1,)) else ""
     left = "(" if open_low or low == -math.inf else "["
     right = ")" if open_high or high == math.inf else "]"
     allowed = f"in {left}{low:g}, {high:g}{right}"

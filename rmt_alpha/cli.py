@@ -11,6 +11,7 @@ import math
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,7 +132,7 @@ def demo(arguments: argparse.Namespace) -> Report:
         "",
         *_table(header, rows, ".3f", {0: ".1f", 3: "", 4: ".3f", 7: ".4f", 8: "+.2f"}),
         "",
-        sentence,
+        *textwrap.wrap(sentence, 100),
         f"Written: {out}",
     ]
     data_ = {"setting": setting, "trials": arguments.trials, "seed": run.seed.entropy, "results": data}
@@ -388,12 +389,12 @@ def _transfer_lines(curves: Any, summary: dict[str, Any]) -> list[str]:
         lines.append("The isotropic prediction is undefined here: the theory's numbers leave its range in some split.")
     else:
         lines.append(f"The isotropic prediction holds within {errors} for every α; at most, {difference}.")
-    return [
-        *lines,
+    lines.append(
         "The theory assumes noise alike in all directions. Here p·tr Σ²/(tr Σ)² is "
-        f"{summary['anisotropy']:.2f} instead of 1, and the",
-        f"variance along the source's weights is {summary['source_variance']:.2f} of the average instead of 1.",
-    ]
+        f"{summary['anisotropy']:.2f} instead of 1, and the variance along the source's weights is "
+        f"{summary['source_variance']:.2f} of the average instead of 1."
+    )
+    return [short for line in lines for short in (textwrap.wrap(line, 100) or [""])]
 
 
 # What the commands share.
@@ -527,6 +528,8 @@ def _draw_curves(axes: Any, law: ra.MarginLaw, beta: Any, grid: Any, run: ra.Sim
             plots.estimates(axes[1], few, run[i].risk(few), label="_", **style)
     for ax in axes:
         ax.axvline(1.0, color="0.6", linewidth=0.8)
+    axes[0].set_title(r"$\bigstar$: $\alpha^*$, $\times$: accuracy ½", fontsize=10)
+    axes[1].set_title(r"$\bigstar$: least risk", fontsize=10)
     axes[0].legend(fontsize=8)
 
 
@@ -576,7 +579,9 @@ def _parser() -> argparse.ArgumentParser:
     what = "a .npz file (arrays X, y), a .csv file (label in the last column), or digits:A,B"
     command.add_argument("source", help=f"data of the source task: {what}")
     command.add_argument("target", help="data of the target task, likewise")
-    command.add_argument("--n", type=int, default=40, help="target rows to train on (default: %(default)s)")
+    command.add_argument(
+        "--n", type=int, default=40, help="target rows to train on, at least 4 of each label (default: %(default)s)"
+    )
     command.add_argument("--n-source", type=int, help="source rows to train on (default: all)")
     command.add_argument("--gamma", type=float, default=1.0, help="ridge penalty γ (default: %(default)g)")
     command.add_argument("--gamma-source", type=float, default=1.0, help="that of the source (default: %(default)g)")

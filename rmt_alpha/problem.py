@@ -38,18 +38,18 @@ class Isotropic:
     label_noise, label_noise_source : array_like, default 0
         Probability ε in [0, ½) that a training label is flipped, in the target and in the source.
 
-    Raises
-    ------
-    ValueError
-        If a parameter is outside its range, if the shapes do not broadcast, or if only one of `n_source`,
-        `gamma_source` is given, or label noise of a source that was not trained.
-
     Attributes
     ----------
     shape : tuple of int
         The shape to which all parameters broadcast.
     shapes : dict
         The shape of each parameter, by name.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside its range, if the shapes do not broadcast, or if only one of `n_source`,
+        `gamma_source` is given, or label noise of a source that was not trained.
 
     Examples
     --------
@@ -118,8 +118,8 @@ class Experiment:
     ------
     ValueError
         As in `Isotropic`; also if a parameter other than `beta` is an array, if n, p or n_source is not an integer, if
-        a length exceeds 1e30 or a penalty 1e60, or if p = 1 leaves no room for μ_⊥ (which |β| < 1 and mu_perp > 0 ask
-        for).
+        a length exceeds 1e30 or a penalty 1e60, or if p = 1 leaves no room for μ_⊥, which ``|β| < 1`` and mu_perp > 0
+        ask for.
 
     Examples
     --------

@@ -54,6 +54,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, stdtrit
 from tqdm import tqdm
 
+from rmt_alpha._blas import one_blas_thread
 from rmt_alpha._random import Seed, seed_sequence, stream
 from rmt_alpha._validation import FloatArray, check_memory, integer, real, real_array
 from rmt_alpha.estimate import Estimate
@@ -298,10 +299,11 @@ def held_out_curves(
     _check_features(source, target)
     root = seed_sequence(seed)
     task = _Task(source, target, *_shared(source.X, target.X), n, n_source, gamma, gamma_source, grid)
-    records = [
-        task.run(*(stream(root, j, role) for role in range(3)))
-        for j in tqdm(range(splits), desc="splits", disable=not progress)
-    ]
+    with one_blas_thread():
+        records = [
+            task.run(*(stream(root, j, role) for role in range(3)))
+            for j in tqdm(range(splits), desc="splits", disable=not progress)
+        ]
     columns = {name: np.array([record[name] for record in records]) for name in records[0]}
     s, w_perp2, m2 = (columns.pop(name) for name in ("s", "w_perp2", "m2"))
     law = fixed_source_law(s, w_perp2, m2, n, columns["p"], gamma)

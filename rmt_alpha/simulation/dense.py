@@ -66,7 +66,18 @@ def draw(
 
 
 def memory(experiment: Experiment) -> float:
-    """Return the bytes that the largest step of `draw` needs: two copies of its data and two square matrices."""
+    """Return the bytes that the largest step of `draw` needs: two copies of its data and two square matrices.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The problem.
+
+    Returns
+    -------
+    float
+        Bytes.
+    """
     sizes = [experiment.n] if experiment.n_source is None else [experiment.n, experiment.n_source]
     return max(16.0 * (size * experiment.p + min(size, experiment.p) ** 2) for size in sizes)
 

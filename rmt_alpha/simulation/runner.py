@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
+from rmt_alpha._blas import one_blas_thread
 from rmt_alpha._random import Seed, seed_sequence, stream
 from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, integer, real_array
 from rmt_alpha.estimate import Estimate
@@ -219,7 +220,8 @@ def simulate(
     )
     root = seed_sequence(seed)
     mean, cov = np.empty((*shape, 2)), np.empty((*shape, 2, 2))
-    for trial in tqdm(range(trials), desc="trials", disable=not progress):
-        target_stream, source_stream = (stream(root, trial, role) for role in (0, 1))
-        mean[trial], cov[trial] = dense.draw(experiment, source_stream, target_stream)
+    with one_blas_thread():
+        for trial in tqdm(range(trials), desc="trials", disable=not progress):
+            target_stream, source_stream = (stream(root, trial, role) for role in (0, 1))
+            mean[trial], cov[trial] = dense.draw(experiment, source_stream, target_stream)
     return Simulation(MarginLaw._trusted(mean, cov), experiment, root)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 import rmt_alpha as ra
 from rmt_alpha.estimate import Estimate
@@ -19,6 +20,17 @@ def test_a_seed_reproduces_and_seeds_differ():
     assert same(first, ra.simulate(0.5, **SETTING, **SOURCE, trials=5, seed=3))
     assert not same(first, ra.simulate(0.5, **SETTING, **SOURCE, trials=5, seed=4))
     assert len(np.unique(first.law.mean[:, 0])) == 5
+
+
+def test_results_do_not_depend_on_the_threads_of_the_caller():
+    problem = {"beta": 0.5, "n": 300, "p": 400, "gamma": 0.1, "n_source": 500, "gamma_source": 0.5}
+    runs = []
+    for threads in (1, 2):
+        with threadpoolctl.threadpool_limits(threads, user_api="blas"):
+            runs.append(ra.simulate(**problem, trials=2, seed=3))
+            pools = [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+            assert set(pools) == {threads}  # given back
+    assert same(*runs)
 
 
 def test_a_longer_run_starts_with_the_shorter():
