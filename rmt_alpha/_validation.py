@@ -34,15 +34,16 @@ def real_array(
     open_low: bool = False,
     open_high: bool = False,
     infinite: bool = False,
+    nan: bool = False,
 ) -> FloatArray:
     """Return `value` as a float64 array whose entries all lie between `low` and `high`.
 
-    The ends belong to the range unless `open_low`, `open_high`; nan never does, and an infinite entry only with
+    The ends belong to the range unless `open_low`, `open_high`; nan only with `nan`, and an infinite entry only with
     `infinite`. One pass for the smallest and one for the largest entry, so that checking costs little beside
     computing.
     """
     array = _float64(name, value)
-    if array.size:
+    if array.size and not nan:
         smallest, largest = (array.item(),) * 2 if array.ndim == 0 else (float(array.min()), float(array.max()))
         # nan fails both comparisons, since min and max propagate it
         legal = (smallest > low if open_low else smallest >= low) and (largest < high if open_high else largest <= high)

@@ -35,6 +35,9 @@ LEVEL = 1e-3
 MIN_TRIALS = 10
 """Fewer trials have so wide a threshold that they agree with everything."""
 
+MIN_EFFECTIVE = 4.0
+"""With a smaller n_eff the allowance is as large as the quantities, and agreement would mean nothing."""
+
 _NUMBERS = ("M0", "M1", "V00", "V01", "V11")
 
 
@@ -107,7 +110,8 @@ def compare(simulation: Simulation, alpha: ArrayLike = (), *, law: MarginLaw | N
     Raises
     ------
     ValueError
-        If there are fewer than ten trials or several β, or where theory has no finite law (γ = 0, n = p).
+        If there are fewer than ten trials or several β, where theory has no finite law (γ = 0, n = p), or where n_eff
+        is so small that a comparison would mean nothing.
 
     Examples
     --------
@@ -116,9 +120,12 @@ def compare(simulation: Simulation, alpha: ArrayLike = (), *, law: MarginLaw | N
     >>> compare(run, [0.0, 1.0]).agrees
     True
     """
+    if not isinstance(simulation, Simulation):
+        raise ValueError(f"simulation must be what simulate returns, got {type(simulation).__name__}")
+    if law is not None and (getattr(law, "shape", None) != () or getattr(law, "n_sources", None) != 1):
+        raise ValueError(f"law must be a single MarginLaw of one source, got {law!r}")
     e = simulation.experiment
-    if len(simulation.law) < MIN_TRIALS:
-        raise ValueError(f"trials must be at least {MIN_TRIALS}: fewer cannot tell a wrong theory from a right one")
+    require_trials(len(simulation.law))
     if e.beta.ndim:
         raise ValueError(f"beta must be a single number in a comparison, got shape {e.beta.shape}")
     for name, n, gamma in (("gamma", e.n, e.gamma), ("gamma_source", e.n_source, e.gamma_source)):
@@ -130,11 +137,16 @@ def compare(simulation: Simulation, alpha: ArrayLike = (), *, law: MarginLaw | N
         law = _asymptotic(e)
     if not (np.isfinite(law.mean).all() and np.isfinite(law.cov).all()):
         raise ValueError(f"law must be finite: the theory says nothing about {e}")
+    size = _effective_samples(e)
+    if size < MIN_EFFECTIVE:
+        raise ValueError(
+            f"n, p and n_source must be larger, or label noise lower, to tell theory and simulation apart: these "
+            f"experiments are worth {size:.2g} samples, at least {MIN_EFFECTIVE:g} are needed"
+        )
     alphas = real_array("alpha", alpha, infinite=True).ravel()
     numbers, accuracy = simulation.five_numbers(), simulation.accuracy(alphas)
     predicted = np.atleast_1d(law.accuracy(alphas))
     v00, v01, v11 = law.cov[0, 0], law.cov[0, 1], law.cov[1, 1]
-    size = _effective_samples(e)
     scale = np.array([0.5 * v00**0.5, 0.5 * v11**0.5, 0.5 * v00, 0.5 * (v00 * v11) ** 0.5, 2.0 * v11])
     return Comparison(
         quantities=(*_NUMBERS, *(f"accuracy({a:.4g})" for a in alphas)),
@@ -144,6 +156,23 @@ def compare(simulation: Simulation, alpha: ArrayLike = (), *, law: MarginLaw | N
         allowance=np.concatenate([scale / size, 0.1 / size + _curvature(predicted, accuracy)]),
         trials=len(simulation.law),
     )
+
+
+def require_trials(trials: int) -> None:
+    """Refuse a number of trials that could not tell a wrong theory from a right one.
+
+    Parameters
+    ----------
+    trials : int
+        Number of simulated experiments.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than ten.
+    """
+    if trials < MIN_TRIALS:
+        raise ValueError(f"trials must be at least {MIN_TRIALS}: fewer cannot tell a wrong theory from a right one")
 
 
 def _curvature(accuracy: FloatArray, estimate: Estimate) -> FloatArray:

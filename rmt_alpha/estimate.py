@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rmt_alpha._validation import FloatArray
+from rmt_alpha._validation import FloatArray, real_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +39,19 @@ class Estimate:
         Estimate
             Shaped like one sample; Python floats for scalars.
 
+        Raises
+        ------
+        ValueError
+            If there is no sample, or one is not a number.
+
         Examples
         --------
         >>> Estimate.of(np.array([1.0, 2.0, 3.0, 4.0]))
         Estimate(value=2.5, stderr=0.6454972243679028, n=4)
         """
+        samples = real_array("samples", samples, infinite=True, nan=True)
+        if samples.ndim == 0 or len(samples) == 0:
+            raise ValueError(f"samples must have a leading axis with at least one entry, got shape {samples.shape}")
         n = len(samples)
         with np.errstate(over="ignore", invalid="ignore"):  # infinite samples have an infinite mean, and no error
             value = samples.mean(axis=0)

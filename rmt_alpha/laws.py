@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rmt_alpha._jit import jit, ufunc
-from rmt_alpha._validation import FloatArray, broadcast_shape, real_array
+from rmt_alpha._validation import FloatArray, broadcast_shape, plain, real_array
 
 Result = float | FloatArray
 
@@ -148,6 +148,9 @@ class _Law(ABC):
             raise TypeError("a single law has no length")
         return self.shape[0]
 
+    def __bool__(self) -> bool:
+        return True  # a law is something, whatever its length
+
     def __iter__(self) -> Iterator[Self]:
         return (self[i] for i in range(len(self)))
 
@@ -170,6 +173,7 @@ class _Law(ABC):
             return np.zeros((0,))
         if not self.n_sources:
             raise ValueError("alpha must be left out: this law has no source")
+        plain("alpha", alpha)
         array = real_array("alpha", alpha, infinite=infinite)
         if self.n_sources > 1 and array.shape[-1:] != (self.n_sources,):
             raise ValueError(
@@ -604,7 +608,8 @@ def _check_positive(matrix: FloatArray, *, name: str = "cov") -> None:
     if matrix.shape[-1]:
         lowest = np.linalg.eigvalsh(correlation)[..., 0]
         if (lowest < -_SYMMETRY).any():
-            raise ValueError(f"{name} must be positive semi-definite, a correlation in it exceeds 1")
+            text = f"its correlation matrix has the eigenvalue {lowest.min():.3g}"
+            raise ValueError(f"{name} must be positive semi-definite, {text}")
 
 
 def _mirrored(matrix: FloatArray) -> NDArray[np.bool_]:

@@ -445,3 +445,23 @@ def test_labelled_arrays_are_not_paired_by_position():
 
 def test_whole_numbers_beyond_int64_are_numbers():
     assert ra.optimal_alpha(0.5, 10**20, 40, 0.1) == ra.optimal_alpha(0.5, 1e20, 40, 0.1)
+
+
+def test_companions_of_labelled_and_lazy_arrays_are_refused_by_name():
+    xarray, dask = pytest.importorskip("xarray"), pytest.importorskip("dask.array")
+    for array in (xarray.DataArray([0.1, 0.2], dims="b"), dask.from_array(np.array([0.1, 0.2]))):
+        for wrong in (None, {}, "x", math.nan):
+            assert_refused("n", ra.optimal_alpha, array, wrong, 400, 0.1)
+        assert_refused("beta|n", ra.optimal_alpha, array, [1.0, 2.0, 3.0], 400, 0.1)
+    assert_refused("alpha", ra.margin_law(0.5, 20, 30, 0.1).accuracy, xarray.DataArray([0.1, 0.2], dims="b"))
+
+
+@pytest.mark.parametrize("samples", [1.0, [], "a", [None], np.array(1.0)])
+def test_what_is_no_sample_makes_no_estimate(samples):
+    assert_refused("samples", ra.Estimate.of, samples)
+
+
+def test_definiteness_is_refused_for_its_own_reason():
+    with pytest.raises(ValueError, match=r"eigenvalue -0\.8"):
+        MarginLaw([1, 1, 1], [[1, 0.9, 0.9], [0.9, 1, -0.9], [0.9, -0.9, 1]])
+    assert ra.margin_law(0.8, 400, 400, 0.1)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from rmt_alpha._blas import one_blas_thread
 from rmt_alpha._random import Seed, seed_sequence, stream
-from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, integer, real_array
+from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, integer, plain, real_array
 from rmt_alpha.estimate import Estimate
 from rmt_alpha.laws import MarginLaw, Result
 from rmt_alpha.problem import Experiment
@@ -57,6 +57,7 @@ class Simulation:
 
     def _against(self, alpha: ArrayLike) -> tuple[FloatArray, MarginLaw]:
         """Return α and the law with axes for α between the trials and beta's own, so that they broadcast."""
+        plain("alpha", alpha)
         array = real_array("alpha", alpha, infinite=True)
         law = self.law
         shape = broadcast_shape({"alpha": array.shape, "beta": law.shape[1:]})

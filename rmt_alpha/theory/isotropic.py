@@ -40,9 +40,9 @@ from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, int
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.problem import Isotropic
 
-_LENGTH, _SIZE, _UNDERFLOW, _OVERFLOW = 1e30, 1e60, 1e-290, 1e130
-"""The range in which nothing is lost: lengths within 1e±30, their squares, sample sizes and penalties within 1e±60 (or
-0); intermediate results above 1e-290, λ below 1e130. Outside, the results are nan by rule."""
+_UNDERFLOW, _OVERFLOW = 1e-290, 1e130
+"""Where nothing is lost: lengths within 1e±30, their squares, sample sizes and penalties within 1e±60 (or 0); variances
+and products above the first, λ below the second. Outside, the results are nan by rule."""
 
 
 _SOURCE = ("n_source", "gamma_source")
@@ -50,9 +50,15 @@ _SOURCE = ("n_source", "gamma_source")
 
 
 @jit
-def _within(value: float, bound: float) -> bool:
-    """Tell whether a non-negative number is 0 or between 1/bound and bound."""
-    return value == 0.0 or 1.0 / bound <= value <= bound
+def _length(value: float) -> bool:
+    """Tell whether a length is in range: 0 or within 1e±30."""
+    return value == 0.0 or 1e-30 <= value <= 1e30
+
+
+@jit
+def _size(value: float) -> bool:
+    """Tell whether a squared length, a sample size or a penalty is in range: 0 or within 1e±60."""
+    return value == 0.0 or 1e-60 <= value <= 1e60
 
 
 # Stage 1: the resolvent, on (n, p, γ).
@@ -60,7 +66,7 @@ def _within(value: float, bound: float) -> bool:
 
 @jit
 def _root(n: float, p: float, gamma: float) -> float:
-    if not (_within(n, _SIZE) and _within(p, _SIZE) and _within(gamma, _SIZE)):
+    if not (_size(n) and _size(p) and _size(gamma)):
         return np.nan
     b = (p - n) / n + gamma  # not η + γ − 1, which cancels near η = 1
     root = math.hypot(b, 2.0 * math.sqrt(gamma))
@@ -101,7 +107,7 @@ def _residual_fraction(n: float, p: float, gamma: float) -> float:
 def _source_gain(mu: float, kappa: float, label_noise: float) -> float:
     """Return the gain g."""
     lam = mu * mu + 1.0 + kappa
-    return (1.0 - 2.0 * label_noise) / lam if lam < _SIZE else np.nan
+    return (1.0 - 2.0 * label_noise) / lam if lam < 1e60 else np.nan
 
 
 @ufunc
@@ -120,7 +126,7 @@ def _source_spread(mu: float, kappa: float, h: float, eta: float, label_noise: f
 @jit
 def _geometry(beta: float, mu: float, mu_perp: float, gain: float, spread: float) -> tuple[float, float, float]:
     """(m², s/β, m²w⊥²)."""
-    if not (_within(mu, _LENGTH) and _within(mu_perp, _LENGTH)):
+    if not (_length(mu) and _length(mu_perp)):
         return np.nan, np.nan, np.nan
     off = (1.0 - beta) * (1.0 + beta) * (mu_perp * mu_perp)
     m2 = beta * beta * (mu * mu) + off
@@ -226,7 +232,7 @@ def _optimal_alpha_fixed(s: float, w_perp2: float, m2: float, kappa: float, eta:
 @ufunc
 def _squared_length(value: float) -> float:
     """Return the value, or nan outside the range in which the theory keeps its digits."""
-    return value if _within(abs(value), _SIZE) else np.nan
+    return value if _size(abs(value)) else np.nan
 
 
 # The stages, put together on arrays.
@@ -813,7 +819,8 @@ def fixed_source_law(
     Returns
     -------
     MarginLaw
-        One source; batched over the broadcast shape.
+        One source; batched over the broadcast shape. nan where s, w_perp2, m2, n, p or gamma is not 0 and outside
+        1e±60.
 
     Raises
     ------
@@ -855,7 +862,7 @@ def fixed_source_optimal_alpha(
     Returns
     -------
     float or ndarray
-        α*, of the broadcast shape; nan as in `optimal_alpha`.
+        α*, of the broadcast shape; nan as in `optimal_alpha`, and as in `fixed_source_law`.
 
     Raises
     ------

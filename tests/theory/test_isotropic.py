@@ -709,3 +709,11 @@ def test_bad_value_inside_a_lazy_array_is_refused_when_computed(function):
     lazy = function(da.from_array(np.array([0.5, 1.1]), chunks=1), 30, 100, 0.1)
     with pytest.raises(ValueError, match=r"beta must be in \[-1, 1\], got 1\.1"):
         lazy.compute()
+
+
+def test_the_ends_of_the_range_belong_to_it():
+    for gamma in (1e-60, 1e60):
+        assert np.isfinite(ra.optimal_alpha(0.9, 200, 100, gamma))
+    assert np.isfinite(ra.optimal_alpha(0.9, 200, 100, 0.1, mu=1e-30, mu_perp=1e-30))
+    for beyond in ({"gamma": 9e-61}, {"gamma": 0.1, "mu": 9e-31}):
+        assert np.isnan(ra.optimal_alpha(0.9, 200, 100, **beyond))
