@@ -169,6 +169,8 @@ def load(spec: str | os.PathLike[str]) -> LabelledData:
     >>> load("digits:6,8")
     LabelledData(name='digits:6,8', classes=('6', '8'), features=None)
     """
+    if not isinstance(spec, str | os.PathLike):
+        raise ValueError(f"spec must be text or a path, got {type(spec).__name__}")
     name = os.fspath(spec)
     readers = {".npz": _read_npz, ".csv": _read_csv}
     try:

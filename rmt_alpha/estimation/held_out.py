@@ -295,7 +295,7 @@ def held_out_curves(
         raise ValueError("alphas must be a sequence of increasing numbers")
     # measured, predicted and what the law's accuracy takes on the way; and the records of the splits themselves
     check_memory(f"splits {splits} × alphas {grid.size}", 8.0 * splits * (8.0 * grid.size + 256.0))
-    source, target = (data if isinstance(data, LabelledData) else load(data) for data in (source, target))
+    source, target = _data("source", source), _data("target", target)
     _check_features(source, target)
     root = seed_sequence(seed)
     task = _Task(source, target, *_shared(source.X, target.X), n, n_source, gamma, gamma_source, grid)
@@ -320,6 +320,14 @@ def held_out_curves(
         law=law,
         **columns,
     )
+
+
+def _data(name: str, data: LabelledData | str | os.PathLike[str]) -> LabelledData:
+    if isinstance(data, LabelledData):
+        return data
+    if not isinstance(data, str | os.PathLike):
+        raise ValueError(f"{name} must be LabelledData, or a specification that load takes, got {type(data).__name__}")
+    return load(data)
 
 
 def _check_features(source: LabelledData, target: LabelledData) -> None:

@@ -1,0 +1,84 @@
+"""Nonsense in any argument of any public function is a ValueError that names it."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import rmt_alpha as ra
+from rmt_alpha import plots
+from rmt_alpha.comparison import compare
+from rmt_alpha.estimation.datasets import LabelledData, load
+from rmt_alpha.estimation.held_out import held_out_curves
+from rmt_alpha.ridge import affine_ridge
+from rmt_alpha.theory import errata
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((40, 3))
+Y = np.repeat([-1.0, 1.0], 20)
+DATA = LabelledData(X + np.outer(Y, [1, 0, 0]), Y)
+OTHER = LabelledData(RNG.standard_normal((40, 3)) + np.outer(Y, [1, 1, 0]), Y)
+RUN = ra.simulate(0.5, 20, 30, 0.1, trials=10, seed=0)
+LAW = ra.margin_law(0.5, 20, 30, 0.1)
+TRAINED = {"beta": 0.5, "n": 20, "p": 30, "gamma": 0.1, "n_source": 40, "gamma_source": 0.2, "mu": 1.0, "mu_perp": 1.0}
+CURVES = {
+    "source": DATA,
+    "target": OTHER,
+    "n": 16,
+    "gamma": 1.0,
+    "gamma_source": 1.0,
+    "alphas": [0.0, 1.0],
+    "splits": 2,
+}
+
+CALLS = {
+    "simulate": (ra.simulate, TRAINED | {"label_noise": 0.1, "label_noise_source": 0.1, "trials": 2, "seed": 0}),
+    "method": (ra.simulate, TRAINED | {"trials": 2, "method": "dense"}),
+    "compare": (compare, {"simulation": RUN, "alpha": [1.0], "law": LAW}),
+    "Simulation.accuracy": (RUN.accuracy, {"alpha": 1.0}),
+    "Simulation.risk": (RUN.risk, {"alpha": 1.0}),
+    "Simulation.quantile": (RUN.quantile, {"alpha": 1.0, "q": 0.5}),
+    "MarginLaw.moments": (LAW.moments, {"alpha": 1.0}),
+    "Estimate.of": (ra.Estimate.of, {"samples": [1.0, 2.0]}),
+    "published_norm2": (errata.published_norm2, {"p": 30, "n_source": 40, "gamma_source": 0.2, "mu": 1.0}),
+    "published_second_moment": (errata.published_second_moment, {"alpha": 1.0, **TRAINED}),
+    "published_optimal_alpha": (errata.published_optimal_alpha, TRAINED),
+    "affine_ridge": (affine_ridge, {"X": X, "y": Y, "w_source": np.ones(3), "gamma": 0.1}),
+    "estimate_problem": (ra.estimate_problem, {"X": X, "y": Y, "source_coef": np.ones(3)}),
+    "LabelledData": (LabelledData, {"X": X, "y": Y}),
+    "held_out_curves": (held_out_curves, CURVES | {"n_source": 16, "seed": 0}),
+    "accuracy_curve": (lambda alpha: plots.accuracy_curve(Figure().subplots(), LAW, alpha), {"alpha": [0.0, 1.0]}),
+    "risk_curve": (lambda alpha: plots.risk_curve(Figure().subplots(), LAW, alpha), {"alpha": [0.0, 1.0]}),
+}
+OPTIONAL = {"w_source", "law", "seed", "n_source", "gamma_source"}
+NONSENSE = {
+    "object": object(),
+    "string": "nonsense",
+    "ragged": [1.0, [2.0]],
+    "complex": 1j,
+    "nan": np.nan,
+    "None": None,
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_the_calls_themselves_are_legal(call):
+    function, arguments = CALLS[call]
+    function(**arguments)
+
+
+@pytest.mark.parametrize("kind", NONSENSE)
+@pytest.mark.parametrize(("call", "name"), [(call, name) for call, (_, given) in CALLS.items() for name in given])
+def test_nonsense_is_refused_by_name(call, name, kind):
+    if kind == "None" and name in OPTIONAL:
+        return  # has a meaning
+    if call == "Estimate.of" and kind == "nan":
+        kind = "object"  # a sample may be nan, where a problem is undefined
+    function, arguments = CALLS[call]
+    with pytest.raises(ValueError, match=rf"\b{name}\b|nonsense"):
+        function(**arguments | {name: NONSENSE[kind]})
+
+
+@pytest.mark.parametrize("spec", [3, None, object(), 1.5, b"digits:6,8"])
+def test_a_specification_is_text_or_a_path(spec):
+    with pytest.raises(ValueError, match="spec must be"):
+        load(spec)
