@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rmt_alpha._validation import FloatArray, broadcast_shape, real_array
+from rmt_alpha._validation import FloatArray, array_override, broadcast_shape, real_array
 
 
 class Elementwise:
@@ -27,15 +27,15 @@ class Elementwise:
 
     def __call__(self, *args: Any, dtype: Any = np.float64) -> Any:
         """Evaluate at `args`, one per name; `dtype` is what lazy array types are told, always float64."""
-        foreign = [arg for arg in args if _override(arg) is not None]
+        foreign = [arg for arg in args if array_override(arg) is not None]
         if foreign:
             shapes = {}
             for name, arg in zip(self.names, args, strict=True):  # what is plain can be checked before anything is lazy
-                if _override(arg) is None:
+                if array_override(arg) is None:
                     shapes[name] = real_array(name, arg, infinite=name == "alpha").shape
             broadcast_shape(shapes)
             for arg in foreign:
-                override: Any = _override(arg)
+                override: Any = array_override(arg)
                 try:
                     result = override(arg, self, "__call__", *args, dtype=dtype)
                 except ValueError as error:
@@ -51,12 +51,6 @@ class Elementwise:
         """Name the arguments that are arrays, with their types and shapes."""
         arrays = [(n, a) for n, a in zip(self.names, args, strict=True) if np.ndim(a)]
         return ", ".join(f"{name} ({type(arg).__name__} {np.shape(arg)})" for name, arg in arrays)
-
-
-def _override(arg: Any) -> Any:
-    """Return the ``__array_ufunc__`` of a type that brings its own, else None."""
-    override = getattr(type(arg), "__array_ufunc__", None)
-    return None if override is np.ndarray.__array_ufunc__ else override
 
 
 def elementwise(function: Callable[..., FloatArray], arguments: dict[str, Any], optional: tuple[str, ...] = ()) -> Any:

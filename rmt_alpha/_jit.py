@@ -41,7 +41,7 @@ config = _numba.config
 _lock = threading.Lock()
 
 _BLOCK = 2**14
-"""Elements in a block of `_Blocked`: ten operands fill 1.3 MB, and a block costs far more than the call of its loop."""
+"""Elements in a block of `_Kernel`: ten operands fill 1.3 MB, and a block costs far more than the call of its loop."""
 
 
 class Ufunc(Protocol):
@@ -60,40 +60,36 @@ def ufunc(function: Callable[..., float]) -> Ufunc:
     """Make a NumPy ufunc, one float64 output, of a scalar kernel of float64 arguments."""
     if config.DISABLE_JIT:
         return _interpreted(function)
-    arguments = ",".join(["float64"] * len(inspect.signature(function).parameters))
-    return _Blocked(function, lambda cached: _numba.vectorize([f"float64({arguments})"], cache=cached))
+    return _Kernel(function)
 
 
-class _Lazy:
-    """A kernel that is compiled, or read from the cache, when it is first called."""
-
-    def __init__(self, function: Callable[..., Any], decorator: Callable[[bool], Any]) -> None:
-        update_wrapper(self, function)
-        self._function, self._decorator = function, decorator
-        self._compiled: Any = None
-
-    def __call__(self, *args: Any) -> Any:
-        if self._compiled is None:
-            with _lock:
-                if self._compiled is None:
-                    with _cache_folder() as cached:
-                        self._compiled = self._decorator(cached)(self._function)
-        with np.errstate(all="ignore"):  # a vectorised loop evaluates both sides of a branch
-            return self._compiled(*args)
-
-
-class _Blocked(_Lazy):
-    """A ufunc that evaluates long sweeps of some of its arguments block by block.
+class _Kernel:
+    """A ufunc that is compiled, or read from the cache, when it is first called, and takes long sweeps by blocks.
 
     Numba's loop is vectorised only where every operand is contiguous, which a scalar beside an array is not. So scalars
     are spread over one block, once, and the loop runs over blocks that stay in the processor's cache.
     """
 
+    def __init__(self, function: Callable[..., float]) -> None:
+        update_wrapper(self, function)
+        self._function = function
+        self._compiled: Any = None
+
+    def _evaluate(self, *args: Any) -> Any:
+        if self._compiled is None:
+            with _lock:
+                if self._compiled is None:
+                    arguments = ",".join(["float64"] * len(inspect.signature(self._function).parameters))
+                    with _cache_folder() as cached:
+                        self._compiled = _numba.vectorize([f"float64({arguments})"], cache=cached)(self._function)
+        with np.errstate(all="ignore"):  # a vectorised loop evaluates both sides of a branch
+            return self._compiled(*args)
+
     def __call__(self, *args: Any) -> Any:
         swept = {np.shape(arg) for arg in args if np.ndim(arg)}
         size = math.prod(next(iter(swept))) if len(swept) == 1 else 0
         if size < 2 * _BLOCK or all(map(np.ndim, args)):
-            return super().__call__(*args)
+            return self._evaluate(*args)
         result = np.empty(swept.pop())
         flat = result.reshape(-1)
         spread = [None if np.ndim(arg) else np.full(_BLOCK, arg) for arg in args]
@@ -101,7 +97,7 @@ class _Blocked(_Lazy):
         for start in range(0, size, _BLOCK):
             stop = min(start + _BLOCK, size)
             block = (a[start:stop] if s is None else s[: stop - start] for a, s in zip(arrays, spread, strict=True))
-            super().__call__(*block, flat[start:stop])
+            self._evaluate(*block, flat[start:stop])
         return result
 
 

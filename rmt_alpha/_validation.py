@@ -9,6 +9,7 @@ import math
 import numbers
 import operator
 import os
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,15 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 
+def array_override(value: object) -> Any:
+    """Return the ``__array_ufunc__`` of a type that brings its own (xarray, dask, pandas, …), else None."""
+    override = getattr(type(value), "__array_ufunc__", None)
+    return None if override is np.ndarray.__array_ufunc__ else override
+
+
 def plain(name: str, value: object) -> None:
     """Refuse labelled and lazy arrays where their labels would be dropped and their shapes paired by position."""
-    override = getattr(type(value), "__array_ufunc__", None)
-    if override is not None and override is not np.ndarray.__array_ufunc__:
+    if array_override(value) is not None:
         raise ValueError(
             f"{name} must be a plain array here, got {type(value).__name__}: convert it with numpy.asarray"
         )
