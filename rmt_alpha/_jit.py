@@ -1,18 +1,21 @@
 """The one place that configures Numba.
 
-Two decorators, typed so that strict type checkers accept what they decorate:
+Three decorators, typed so that strict type checkers accept what they decorate:
 
-- `jit`: a scalar function that other kernels call,
-- `ufunc`: a NumPy ufunc of a scalar kernel.
+- `jit`: a function that other kernels call,
+- `ufunc`: a NumPy ufunc of a scalar kernel,
+- `routine`: a loop over arrays that Python calls,
+
+and `local`, a small vector for the inside of a loop.
 
 There is none for generalised ufuncs: Numba caches those in two files that know each other by the order in which the
 process compiled, and processes that compile at the same time leave a mixture that crashes.
 
-Both compile at their first call, follow NumPy's error model (1/0 is inf, not an exception) and keep strict IEEE
-arithmetic. Compiled code is cached on disk in a folder whose name holds a hash of this package's sources: Numba
-itself looks only at the file of the outermost function, and would run a stale kernel after an edit in another
-module. A process that forks while one of its threads compiles leaves the child a lock that nobody opens: call what the
-children will call once before, or spawn them.
+Kernels compile at their first call, run without the interpreter's lock, follow NumPy's error model (1/0 is inf, not an
+exception) and keep strict IEEE arithmetic. Compiled code is cached on disk in a folder whose name holds a hash of this
+package's sources: Numba itself looks only at the file of the outermost function, and would run a stale kernel after an
+edit in another module. A process that forks while one of its threads compiles leaves the child a lock that nobody
+opens: call what the children will call once before, or spawn them.
 
 With ``NUMBA_DISABLE_JIT=1`` the same names run the plain Python functions, so that coverage and debuggers see every
 branch.
@@ -32,6 +35,8 @@ from typing import Any, Protocol, TypeVar, cast
 
 import numba
 import numpy as np
+
+from rmt_alpha._validation import FloatArray
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -54,6 +59,25 @@ class Ufunc(Protocol):
 def jit(function: Kernel) -> Kernel:
     """Compile a scalar function for use inside other kernels (it is inlined there and cached with them)."""
     return cast(Kernel, _numba.njit(error_model="numpy", nogil=True)(function))
+
+
+def routine(function: Kernel) -> Kernel:
+    """Compile a function over arrays, scalars and NumPy generators, lazily and with a cache, releasing the GIL."""
+    if config.DISABLE_JIT:
+        return function
+    compiled: Any = None
+
+    @wraps(function)
+    def call(*args: Any) -> Any:
+        nonlocal compiled
+        if compiled is None:
+            with _lock:
+                if compiled is None:
+                    with _cache_folder() as cached:
+                        compiled = _numba.njit(error_model="numpy", nogil=True, cache=cached)(function)
+        return compiled(*args)
+
+    return cast(Kernel, call)
 
 
 def ufunc(function: Callable[..., float]) -> Ufunc:
@@ -99,6 +123,37 @@ class _Kernel:
             block = (a[start:stop] if s is None else s[: stop - start] for a, s in zip(arrays, spread, strict=True))
             self._evaluate(*block, flat[start:stop])
         return result
+
+
+def _local() -> Callable[..., FloatArray]:
+    if config.DISABLE_JIT:
+        return lambda size, like: np.empty(len(size), like.dtype)
+
+    @_numba.extending.intrinsic  # type: ignore[untyped-decorator]
+    def local(_typing: Any, size: Any, like: Any) -> Any:
+        array = _numba.types.Array(like.dtype, 1, "C")
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+            item = context.get_value_type(like.dtype)
+            bytes_ = context.get_constant(_numba.types.intp, context.get_abi_sizeof(item))
+            length = context.get_constant(_numba.types.intp, size.count)
+            result = _numba.np.arrayobj.make_array(array)(context, builder)
+            data = _numba.core.cgutils.alloca_once(builder, item, size=size.count)
+            _numba.np.arrayobj.populate_array(
+                result, data=data, shape=[length], strides=[bytes_], itemsize=bytes_, meminfo=None
+            )
+            return result._getvalue()
+
+        return array(size, like), generate
+
+    return cast(Callable[..., FloatArray], local)
+
+
+local = _local()
+"""``local(size, like)``: an uninitialised vector as long as the tuple `size`, of the type of the array `like`.
+
+It lies on the stack, so that loops that Numba unrolls keep it in registers, and ends with the function that made it.
+"""
 
 
 @contextmanager
