@@ -3,14 +3,25 @@
 The isotropic problem (THEORY §1): target samples ``x = y μ_β + z`` with ``μ_β = β μ + √(1−β²) μ_⊥``, μ ⊥ μ_⊥,
 z ~ N(0, I_p), and a source classifier that is either the oracle ``w̃ = μ`` or the ridge classifier of `n_source`
 samples ``x = y μ + z`` with penalty `gamma_source`.
+
+In general each task is a mixture of its own, ``x = y μ + Σ^{1/2} z``, its mean and covariance of any form, and there
+are any number of sources: classifiers trained by ridge on samples of a mixture, or given as they are.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.linalg import lapack
 
+from rmt_alpha._blas import one_blas_thread
 from rmt_alpha._validation import FloatArray, broadcast_shape, integer, plain, real, real_array
+
+_SEMIDEFINITE = 1e-10
+"""How far a covariance may be from symmetric and positive semi-definite, relative to its Frobenius norm."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,3 +163,219 @@ class Experiment:
                 object.__setattr__(self, name, integer(name, getattr(self, name)))
         if self.p == 1 and self.mu_perp != 0.0 and np.any(np.abs(self.beta) != 1.0):
             raise ValueError("p must be at least 2 unless |beta| = 1 or mu_perp = 0: p = 1 has no room for mu_perp")
+
+
+class _ReadOnly:
+    """Arrays of a frozen problem, its cached ones included: read-only, also after pickling, which forgets it."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            self.__dict__[name] = _read_only(value) if isinstance(value, np.ndarray) else value
+
+
+def _read_only(array: FloatArray) -> FloatArray:
+    array = np.asarray(array)
+    array.flags.writeable = False
+    return array
+
+
+def _vector(name: str, value: ArrayLike) -> FloatArray:
+    plain(name, value)
+    vector = real_array(name, value)
+    if vector.ndim != 1 or vector.size == 0:
+        raise ValueError(f"{name} must be a vector with at least one entry, got shape {vector.shape}")
+    return _read_only(vector.copy())
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GaussianMixture(_ReadOnly):
+    """Two classes y = ±1 with samples ``x = y μ + Σ^{1/2} z``; z has independent standardised entries.
+
+    Parameters
+    ----------
+    mean : array_like, shape (p,)
+        μ, the mean of the class y = 1.
+    covariance : array_like, shape (), (p,) or (p, p), optional
+        Σ: a multiple of the identity, its diagonal, or the full matrix, symmetric and positive semi-definite to 1e-10
+        of its Frobenius norm. None: the identity. A full matrix that is diagonal is kept as its diagonal.
+    label_noise : float, default 0
+        Probability ε in [0, ½) that a training label is flipped.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, an entry is not finite, or a parameter is outside its range.
+
+    Examples
+    --------
+    >>> mixture = GaussianMixture([1.0, 0.0], covariance=[[2.0, 1.0], [1.0, 2.0]])
+    >>> mixture.p, mixture.eigenvalues
+    (2, array([1., 3.]))
+    """
+
+    mean: FloatArray
+    covariance: FloatArray
+    label_noise: float = 0.0
+
+    def __init__(self, mean: ArrayLike, covariance: ArrayLike | None = None, label_noise: float = 0.0) -> None:
+        object.__setattr__(self, "mean", _vector("mean", mean))
+        object.__setattr__(self, "covariance", _covariance(1.0 if covariance is None else covariance, self.p))
+        object.__setattr__(self, "label_noise", real("label_noise", label_noise, 0.0, 0.5, open_high=True))
+
+    def __repr__(self) -> str:
+        form = (f"{self.covariance.flat[0]:g}·I", "diagonal", "full")[self.covariance.ndim]
+        return f"GaussianMixture(p={self.p}, covariance={form}, label_noise={self.label_noise:g})"
+
+    @property
+    def p(self) -> int:
+        """Dimension of the samples."""
+        return self.mean.size
+
+    @property
+    def eigenvalues(self) -> FloatArray:
+        """Eigenvalues of Σ, shape (p,); those within rounding error of 0, below p·eps of the largest, are 0."""
+        return np.broadcast_to(self.covariance, (self.p,)) if self.covariance.ndim < 2 else self._eigen[0]
+
+    @property
+    def eigenvectors(self) -> FloatArray | None:
+        """Eigenvectors of Σ in columns, in the order of `eigenvalues`; None for the coordinate axes (Σ diagonal)."""
+        return None if self.covariance.ndim < 2 else self._eigen[1]
+
+    @cached_property
+    def _eigen(self) -> tuple[FloatArray, FloatArray]:
+        with one_blas_thread():  # simulations are to be the same bits for any number
+            values, vectors = np.linalg.eigh(self.covariance)
+        values[values < self.p * np.finfo(np.float64).eps * values[-1]] = 0.0
+        return _read_only(values), _read_only(vectors)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_eigen"}
+
+    @cached_property
+    def root(self) -> FloatArray:
+        """The symmetric square root Σ^{1/2}, in the form of `covariance`: shape (), (p,) or (p, p)."""
+        if self.eigenvectors is None:
+            return _read_only(np.sqrt(self.covariance))
+        half = self.eigenvectors * self.eigenvalues**0.25
+        with one_blas_thread():
+            return _read_only(half @ half.T)
+
+    def apply(self, vectors: FloatArray) -> FloatArray:
+        """Return ``Σ v`` of each column v of an array of shape (..., p, k)."""
+        return _apply(self.covariance, vectors)
+
+    def apply_root(self, vectors: FloatArray) -> FloatArray:
+        """Return ``Σ^{1/2} v`` of each column v of an array of shape (..., p, k)."""
+        return _apply(self.root, vectors)
+
+    def colour(self, rows: FloatArray) -> None:
+        """Turn each row z of an array of shape (k, p) into ``Σ^{1/2} z``, in place."""
+        if self.root.ndim == 2:
+            rows[...] = rows @ self.root
+        elif (self.root != 1.0).any():
+            rows *= self.root
+
+
+def _apply(matrix: FloatArray, vectors: FloatArray) -> FloatArray:
+    return matrix @ vectors if matrix.ndim == 2 else matrix[..., None] * vectors
+
+
+def _covariance(value: ArrayLike, p: int) -> FloatArray:
+    """Check a covariance of any form and return it symmetric, as a diagonal where it is one."""
+    plain("covariance", value)
+    covariance = real_array("covariance", value)
+    if covariance.shape not in ((), (p,), (p, p)):
+        raise ValueError(f"covariance must have shape (), ({p},) or ({p}, {p}) to fit mean, got {covariance.shape}")
+    if covariance.ndim == 2 and np.count_nonzero(covariance) == np.count_nonzero(covariance.diagonal()):
+        covariance = covariance.diagonal()
+    if covariance.ndim < 2:
+        return _read_only(real_array("covariance", covariance, 0.0).copy())
+    scale = np.abs(covariance).max()
+    unit = covariance / scale
+    norm = float(np.linalg.norm(unit))
+    if np.abs(unit - unit.T).max() > _SEMIDEFINITE * norm:
+        raise ValueError("covariance must be symmetric")
+    unit = 0.5 * (unit + unit.T)
+    if lapack.dpotrf(unit + _SEMIDEFINITE * norm * np.eye(p))[1]:
+        lowest = np.linalg.eigvalsh(unit)[0] * scale
+        raise ValueError(f"covariance must be positive semi-definite, it has the eigenvalue {lowest:.3g}")
+    return _read_only(unit * scale)
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeSource:
+    """A source classifier trained by ridge on its own samples of a mixture.
+
+    Parameters
+    ----------
+    mixture : GaussianMixture
+        The source task.
+    n : float
+        Number N of source samples, positive; a whole number where it is simulated.
+    gamma : float
+        Ridge penalty γ̃ ≥ 0 of the source.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside its range.
+    """
+
+    mixture: GaussianMixture
+    n: float
+    gamma: float
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.mixture, GaussianMixture):
+            raise ValueError(f"mixture must be a GaussianMixture, got {type(self.mixture).__name__}")
+        object.__setattr__(self, "n", real("n", self.n, 0.0, open_low=True))
+        object.__setattr__(self, "gamma", real("gamma", self.gamma, 0.0))
+
+    @property
+    def p(self) -> int:
+        """Dimension of the samples."""
+        return self.mixture.p
+
+
+@dataclass(frozen=True, eq=False)
+class FixedSource(_ReadOnly):
+    """A source classifier that is given as it is.
+
+    Parameters
+    ----------
+    weights : array_like, shape (p,)
+        w̃.
+
+    Raises
+    ------
+    ValueError
+        If the weights are not a vector of finite numbers.
+    """
+
+    weights: FloatArray = field(repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", _vector("weights", self.weights))
+
+    @property
+    def p(self) -> int:
+        """Number of weights."""
+        return self.weights.size
+
+
+Source = RidgeSource | FixedSource
+
+
+def check_sources(target: GaussianMixture, sources: Iterable[Source]) -> tuple[Source, ...]:
+    """Return the sources as a tuple, all of the target's dimension."""
+    if not isinstance(target, GaussianMixture):
+        raise ValueError(f"target must be a GaussianMixture, got {type(target).__name__}")
+    if not isinstance(sources, Iterable):
+        raise ValueError(f"sources must be a sequence of sources, got {type(sources).__name__}")
+    sources = tuple(sources)
+    for k, source in enumerate(sources):
+        if not isinstance(source, Source):
+            raise ValueError(f"sources[{k}] must be a RidgeSource or a FixedSource, got {type(source).__name__}")
+        if source.p != target.p:
+            raise ValueError(f"sources[{k}] must have the dimension {target.p} of target, got {source.p}")
+    return sources

@@ -68,19 +68,27 @@ def affine_ridge(X: ArrayLike, y: ArrayLike, w_source: ArrayLike | None, gamma: 
         raise ValueError(f"w_source must have shape ({p},) or ({p}, K) to fit the columns of X, got {w.shape}")
 
     with np.errstate(over="ignore", invalid="ignore"):  # looked for in the results
-        if p <= n:
-            gram, right = X.T @ X, np.column_stack([X.T @ y / n, gamma * w])
-        else:
-            gram, right = X @ X.T, np.column_stack([y, -(X @ w)]) / n
+        gram = X.T @ X if p <= n else X @ X.T
         if not np.isfinite(gram).all():
             raise ValueError(f"X must be smaller: the squares of entries up to {np.abs(X).max():.1e} exceed float64")
-        solution = _solve(gram, n, gamma, right)
-        if p > n:
-            solution = X.T @ solution
+        if p <= n:
+            solution = primal(gram, X.T @ y, w.reshape(p, -1), n, gamma)
+        else:
+            solution = X.T @ dual(gram, y, X @ w.reshape(p, -1), gamma)
             solution[:, 1:] += w.reshape(p, -1)
     if not np.isfinite(solution).all():
         raise ValueError("X, y, w_source or gamma must be smaller: their products exceed float64")
     return solution[:, 0], solution[:, 1:].reshape(w.shape)
+
+
+def primal(gram: FloatArray, right: FloatArray, w: FloatArray, n: int, gamma: float) -> FloatArray:
+    """Return (w₀, w₁) in columns from ``gram = XᵀX``, which is overwritten, ``right = Xᵀy`` and w̃, shape (p, K)."""
+    return _solve(gram, n, gamma, np.column_stack([right / n, gamma * w]))
+
+
+def dual(gram: FloatArray, y: FloatArray, Xw: FloatArray, gamma: float) -> FloatArray:
+    """Return C with ``(w₀, w₁) = XᵀC + (0, w̃)`` from ``gram = XXᵀ``, which is overwritten, y and Xw̃, shape (n, K)."""
+    return _solve(gram, len(y), gamma, np.column_stack([y, -Xw]) / len(y))
 
 
 def _solve(gram: FloatArray, n: int, gamma: float, right: FloatArray) -> FloatArray:

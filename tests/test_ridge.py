@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rmt_alpha.ridge import affine_ridge
+from rmt_alpha.ridge import affine_ridge, dual, primal
 
 
 def problem(n, p, k=None, seed=0):
@@ -99,6 +99,16 @@ def test_singular_is_noticed_whatever_the_rounding(seed):
     X[:, 40] = X @ (rng.standard_normal(80) * (np.arange(80) != 40))
     with pytest.raises(ValueError, match="gamma must be larger"):
         affine_ridge(X, np.ones(150), None, 0.0)
+
+
+@pytest.mark.parametrize(("n", "p"), SHAPES)
+def test_both_sides_solve_the_same_problem(n, p):
+    X, y, w = problem(n, p, 2, seed=4)
+    small = primal(X.T @ X, X.T @ y, w, n, 0.2)
+    large = X.T @ dual(X @ X.T, y, X @ w, 0.2)
+    large[:, 1:] += w
+    np.testing.assert_allclose(small, large, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(small, np.column_stack(affine_ridge(X, y, w, 0.2)), rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("scale", [1e-120, 1e120])
