@@ -10,33 +10,42 @@ if TYPE_CHECKING:
     from rmt_alpha.estimate import Estimate
     from rmt_alpha.estimation.plug_in import estimate_problem
     from rmt_alpha.laws import MarginLaw, RiskLaw
-    from rmt_alpha.problem import Isotropic
-    from rmt_alpha.simulation.runner import Simulation, simulate
+    from rmt_alpha.problem import FixedSource, GaussianMixture, Isotropic, RidgeSource
+    from rmt_alpha.simulation.experiment import Simulation, simulate
     from rmt_alpha.theory.isotropic import accuracy, margin_law, optimal_alpha, risk, worst_alpha
+    from rmt_alpha.transfer import Transfer
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "Estimate": "estimate",
+    "FixedSource": "problem",
+    "GaussianMixture": "problem",
     "Isotropic": "problem",
     "MarginLaw": "laws",
+    "RidgeSource": "problem",
     "RiskLaw": "laws",
-    "Simulation": "simulation.runner",
+    "Simulation": "simulation.experiment",
+    "Transfer": "transfer",
     "accuracy": "theory.isotropic",
     "estimate_problem": "estimation.plug_in",
     "margin_law": "theory.isotropic",
     "optimal_alpha": "theory.isotropic",
     "risk": "theory.isotropic",
-    "simulate": "simulation.runner",
+    "simulate": "simulation.experiment",
     "worst_alpha": "theory.isotropic",
 }
 
 __all__ = [
     "Estimate",
+    "FixedSource",
+    "GaussianMixture",
     "Isotropic",
     "MarginLaw",
+    "RidgeSource",
     "RiskLaw",
     "Simulation",
+    "Transfer",
     "__version__",
     "accuracy",
     "estimate_problem",

@@ -22,7 +22,11 @@ def seed_sequence(seed: Any) -> np.random.SeedSequence:
     return np.random.SeedSequence(None if seed is None else integer("seed", seed, low=0))
 
 
+def child(root: np.random.SeedSequence, *key: int) -> np.random.SeedSequence:
+    """Return the child of `root` with this key."""
+    return np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, *key), pool_size=root.pool_size)
+
+
 def stream(root: np.random.SeedSequence, *key: int) -> np.random.Generator:
-    """Return the child of `root` with this key, a generator of its own."""
-    child = np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, *key), pool_size=root.pool_size)
-    return np.random.Generator(np.random.PCG64(child))
+    """Return a generator of its own, seeded by the child of `root` with this key."""
+    return np.random.Generator(np.random.PCG64(child(root, *key)))

@@ -26,7 +26,7 @@ from rmt_alpha._validation import FloatArray, real_array
 from rmt_alpha.estimate import Estimate
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.problem import Experiment
-from rmt_alpha.simulation.runner import Simulation
+from rmt_alpha.simulation.experiment import Simulation
 from rmt_alpha.theory.isotropic import margin_law, residual_fraction
 
 LEVEL = 1e-3
@@ -125,6 +125,8 @@ def compare(simulation: Simulation, alpha: ArrayLike = (), *, law: MarginLaw | N
     if law is not None and (getattr(law, "shape", None) != () or getattr(law, "n_sources", None) != 1):
         raise ValueError(f"law must be a single MarginLaw of one source, got {law!r}")
     e = simulation.experiment
+    if not isinstance(e, Experiment):
+        raise ValueError(f"simulation must be of an isotropic problem, that of simulate, got one of {type(e).__name__}")
     require_trials(len(simulation.law))
     if e.beta.ndim:
         raise ValueError(f"beta must be a single number in a comparison, got shape {e.beta.shape}")

@@ -20,6 +20,8 @@ OTHER = LabelledData(RNG.standard_normal((40, 3)) + np.outer(Y, [1, 1, 0]), Y)
 RUN = ra.simulate(0.5, 20, 30, 0.1, trials=10, seed=0)
 LAW = ra.margin_law(0.5, 20, 30, 0.1)
 TRAINED = {"beta": 0.5, "n": 20, "p": 30, "gamma": 0.1, "n_source": 40, "gamma_source": 0.2, "mu": 1.0, "mu_perp": 1.0}
+MIXTURE = ra.GaussianMixture([1.0, 0.5], 2.0)
+PROBLEM = ra.Transfer(MIXTURE, 10, 0.1, [ra.RidgeSource(MIXTURE, 12, 0.3)])
 CURVES = {
     "source": DATA,
     "target": OTHER,
@@ -33,6 +35,15 @@ CURVES = {
 CALLS = {
     "simulate": (ra.simulate, TRAINED | {"label_noise": 0.1, "label_noise_source": 0.1, "trials": 2, "seed": 0}),
     "method": (ra.simulate, TRAINED | {"trials": 2, "method": "dense"}),
+    "noise": (ra.simulate, TRAINED | {"trials": 2, "noise": "student", "dof": 5.0, "test_size": 10}),
+    "workers": (ra.simulate, TRAINED | {"trials": 2, "workers": 1}),
+    "executor": (ra.simulate, TRAINED | {"trials": 2, "executor": None}),
+    "checkpoint": (ra.simulate, TRAINED | {"trials": 2, "checkpoint": None}),
+    "GaussianMixture": (ra.GaussianMixture, {"mean": [1.0, 0.0], "covariance": [1.0, 2.0], "label_noise": 0.1}),
+    "RidgeSource": (ra.RidgeSource, {"mixture": MIXTURE, "n": 10, "gamma": 0.1}),
+    "FixedSource": (ra.FixedSource, {"weights": [1.0, 0.0]}),
+    "Transfer": (ra.Transfer, {"target": MIXTURE, "n": 10, "gamma": 0.1, "sources": [ra.FixedSource([1.0, 0.0])]}),
+    "Transfer.simulate": (PROBLEM.simulate, {"trials": 2, "seed": 0, "method": "dense", "workers": 1}),
     "compare": (compare, {"simulation": RUN, "alpha": [1.0], "law": LAW}),
     "Simulation.accuracy": (RUN.accuracy, {"alpha": 1.0}),
     "Simulation.risk": (RUN.risk, {"alpha": 1.0}),
@@ -49,7 +60,8 @@ CALLS = {
     "accuracy_curve": (lambda alpha: plots.accuracy_curve(Figure().subplots(), LAW, alpha), {"alpha": [0.0, 1.0]}),
     "risk_curve": (lambda alpha: plots.risk_curve(Figure().subplots(), LAW, alpha), {"alpha": [0.0, 1.0]}),
 }
-OPTIONAL = {"w_source", "law", "seed", "n_source", "gamma_source"}
+OPTIONAL = {"w_source", "law", "seed", "n_source", "gamma_source", "dof", "test_size", "workers", "covariance"}
+OPTIONAL |= {"executor", "checkpoint"}
 NONSENSE = {
     "object": object(),
     "string": "nonsense",
@@ -73,6 +85,8 @@ def test_nonsense_is_refused_by_name(call, name, kind):
         return  # has a meaning
     if call == "Estimate.of" and kind == "nan":
         kind = "object"  # a sample may be nan, where a problem is undefined
+    if name == "checkpoint" and kind == "string":
+        return  # a path
     function, arguments = CALLS[call]
     with pytest.raises(ValueError, match=rf"\b{name}\b|nonsense"):
         function(**arguments | {name: NONSENSE[kind]})

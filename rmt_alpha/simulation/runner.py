@@ -1,228 +1,422 @@
-"""Repeats an experiment: one seed, one stream per trial and role, results as a law with a leading trials axis.
+"""Carries out the trials of samplers: seeds and chunks, threads or any executor, a progress bar, a checkpoint.
 
-Randomness. Trial j of role r (0: target, 1: source) draws from the child ``spawn_key + (j, r)`` of the seed's
-`numpy.random.SeedSequence`. So trial j is the same whatever the number of trials, source and target do not disturb each
-other, and the caller's own object is left as it was.
+Randomness. Each job has a root `numpy.random.SeedSequence`. Its trials come in chunks, whose size is the sampler's, a
+function of the problem's shape only; chunk c draws from the root's child ``spawn_key + (c,)``, trial by trial, with
+streams of its own for each role (target, source k, …). So the results are the same bits for any number of workers and
+any executor, in whatever order chunks finish, and whether or not the run was interrupted; a longer run starts with the
+shorter one; and the caller's seeds are left as they were.
+
+Work. A task is a module-level function of plain data: a sampler, a seed and a number of trials. A bounded number of
+tasks is under way at any time, results go to their place as they arrive, and those that arrived together are saved
+together. BLAS runs on one thread meanwhile, wherever the task is.
+
+Failure. Whatever stops a run, an error or Ctrl-C: no further chunk is started, the runner's own threads finish theirs,
+and what is finished is saved. An error of a sampler comes out as it is. An executor that fails, because a worker died,
+say, ends in a `RuntimeError` that tells what is saved.
 """
 
-import math
-from dataclasses import dataclass, replace
-from typing import Any
+import hashlib
+import os
+import traceback
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from rmt_alpha._blas import one_blas_thread
-from rmt_alpha._random import Seed, seed_sequence, stream
-from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, integer, plain, real_array
-from rmt_alpha.estimate import Estimate
-from rmt_alpha.laws import MarginLaw, Result
-from rmt_alpha.problem import Experiment
-from rmt_alpha.simulation import dense
+from rmt_alpha._random import child
+from rmt_alpha._validation import FloatArray, check_memory, integer
+from rmt_alpha.simulation.checkpoint import (
+    LARGEST_CHUNK,
+    Binding,
+    Checkpoint,
+    PathLike,
+    Row,
+    checkpoint_path,
+    damaged,
+    opened,
+    pack,
+    unpack,
+)
 
-_METHODS = ("auto", "dense")
+STREAM_VERSION = 1
+"""Raised whenever the same seed would give other numbers than before; checkpoints of another version are refused."""
+
+_WINDOW = 1024
+"""Tasks under way in an executor whose number of workers is unknown."""
 
 
-@dataclass(frozen=True, eq=False)
-class Simulation:
-    """Finite-size experiments: one margin law per trial, good for every α.
+class Sampler(Protocol):
+    """Carries out trials: a frozen dataclass of plain data, which can be pickled."""
+
+    @property
+    def chunk(self) -> int:
+        """Trials per chunk, a function of the problem's shape only."""
+        ...
+
+    @property
+    def specification(self) -> dict[str, Any]:
+        """The problem in terms of JSON, arrays by shape and digest: what a checkpoint is bound to."""
+        ...
+
+    @property
+    def record(self) -> dict[str, tuple[int, ...]]:
+        """Arrays of one trial: their names and shapes."""
+        ...
+
+    @property
+    def memory(self) -> float:
+        """Bytes that a chunk in work needs, beside its records."""
+        ...
+
+    def sample(self, root: np.random.SeedSequence, trials: int) -> dict[str, FloatArray]:
+        """Carry out the first trials of the chunk with this root; fewer trials are the beginning of more.
+
+        Parameters
+        ----------
+        root : SeedSequence
+            The chunk's root.
+        trials : int
+            Number of trials.
+
+        Returns
+        -------
+        dict of ndarray
+            The arrays of `record`, with a leading trials axis.
+        """
+        ...
+
+
+def digest(array: FloatArray) -> Any:
+    """Return an array in terms of JSON, for a specification.
 
     Parameters
     ----------
-    law : MarginLaw
-        Leading axis: trials; then the shape of `beta`. Given the trained weights the margin is exactly Gaussian, so the
-        accuracy of a trial has no test-set noise.
-    experiment : Experiment
-        What was repeated.
-    seed : SeedSequence
-        Reproduces the run; ``seed.entropy`` tells what was drawn for ``seed=None``.
-    """
-
-    law: MarginLaw
-    experiment: Experiment
-    seed: np.random.SeedSequence
-
-    def __repr__(self) -> str:
-        return f"Simulation(trials={len(self.law)}, shape={self.law.shape[1:]}, entropy={self.seed.entropy})"
-
-    def __getitem__(self, index: Any) -> "Simulation":
-        """Select entries of `beta`."""
-        beta = self.experiment.beta
-        chosen = np.arange(beta.size).reshape(beta.shape)[index]
-        trials = len(self.law)
-        mean = self.law.mean.reshape(trials, -1, 2)[:, chosen]
-        cov = self.law.cov.reshape(trials, -1, 2, 2)[:, chosen]
-        return Simulation(MarginLaw._trusted(mean, cov), replace(self.experiment, beta=beta[index]), self.seed)
-
-    def _against(self, alpha: ArrayLike) -> tuple[FloatArray, MarginLaw]:
-        """Return α and the law with axes for α between the trials and beta's own, so that they broadcast."""
-        plain("alpha", alpha)
-        array = real_array("alpha", alpha, infinite=True)
-        law = self.law
-        shape = broadcast_shape({"alpha": array.shape, "beta": law.shape[1:]})
-        check_memory(f"alpha of shape {array.shape} at {len(law)} trials", 32.0 * len(law) * math.prod(shape))
-        trials, batch = law.shape[0], law.shape[1:]
-        new = (1,) * (array.ndim - len(batch))
-        return array, MarginLaw._trusted(
-            law.mean.reshape(trials, *new, *batch, 2), law.cov.reshape(trials, *new, *batch, 2, 2)
-        )
-
-    def accuracy(self, alpha: ArrayLike) -> Estimate:
-        """Mean accuracy over the trials.
-
-        Parameters
-        ----------
-        alpha : array_like
-            Scale of the source; broadcasts against the shape of `beta`.
-
-        Returns
-        -------
-        Estimate
-            Of the broadcast shape.
-        """
-        array, law = self._against(alpha)
-        return Estimate.of(np.asarray(law.accuracy(array)))
-
-    def risk(self, alpha: ArrayLike) -> Estimate:
-        """Mean squared risk over the trials, for clean labels.
-
-        Parameters
-        ----------
-        alpha : array_like
-            As in `accuracy`.
-
-        Returns
-        -------
-        Estimate
-            Of the broadcast shape.
-        """
-        array, law = self._against(alpha)
-        return Estimate.of(np.asarray(law.risk(array)))
-
-    def quantile(self, alpha: ArrayLike, q: ArrayLike) -> Result:
-        """Quantiles of the accuracy between trials.
-
-        Parameters
-        ----------
-        alpha : array_like
-            As in `accuracy`.
-        q : array_like
-            Probabilities in [0, 1].
-
-        Returns
-        -------
-        float or ndarray
-            The shape of `q`, then the broadcast shape of `alpha` and `beta`.
-        """
-        array, law = self._against(alpha)
-        result = np.quantile(np.asarray(law.accuracy(array)), real_array("q", q, 0.0, 1.0), axis=0)
-        return float(result) if result.ndim == 0 else result
-
-    def optimal_alpha(self) -> FloatArray:
-        """Each trial's own α*, the one that is best for its data.
-
-        Returns
-        -------
-        ndarray, shape (trials, ...)
-            As `MarginLaw.optimal_alpha`.
-        """
-        return np.asarray(self.law.optimal_alpha())
-
-    def five_numbers(self) -> Estimate:
-        """Means over the trials of (M₀, M₁, V₀₀, V₀₁, V₁₁).
-
-        Returns
-        -------
-        Estimate
-            The shape of `beta`, then a trailing axis of length 5.
-        """
-        mean, cov = self.law.mean, self.law.cov
-        return Estimate.of(np.concatenate([mean, cov[..., 0, :], cov[..., 1, 1:]], axis=-1))
-
-
-def simulate(
-    beta: Any,
-    n: int,
-    p: int,
-    gamma: float,
-    *,
-    mu: float = 1.0,
-    mu_perp: float = 1.0,
-    n_source: int | None = None,
-    gamma_source: float | None = None,
-    label_noise: float = 0.0,
-    label_noise_source: float = 0.0,
-    trials: int = 1000,
-    seed: Seed = None,
-    method: str = "auto",
-    progress: bool = False,
-) -> Simulation:
-    """Carry out the transfer experiment many times: fresh source, fresh target, exact accuracy.
-
-    Parameters
-    ----------
-    beta : float or array_like
-        Alignment of the tasks, in [-1, 1]. All entries of an array share each trial's source and noise.
-    n, p, gamma, mu, mu_perp, n_source, gamma_source, label_noise, label_noise_source
-        As in `optimal_alpha`, single values; n, p and n_source are integers.
-    trials : int, default 1000
-        Number of experiments.
-    seed : int, SeedSequence, Generator or None
-        Source of randomness. The same seed gives the same trials, and a longer run starts with the shorter one. A
-        SeedSequence is left unchanged; a Generator is asked for one seed; None asks the operating system.
-    method : {"auto", "dense"}
-        How a trial is sampled: "dense" makes the data matrices. "auto" chooses for you.
-    progress : bool, default False
-        Show a progress bar on standard error.
+    array : ndarray
+        Any array of float64.
 
     Returns
     -------
-    Simulation
-        The five numbers of every trial, and estimates made of them.
+    list or dict
+        Its numbers if they are few, else its shape and the SHA-256 of its content.
+    """
+    if array.size <= 16:
+        return array.tolist()
+    content = np.ascontiguousarray(array, dtype="<f8").tobytes()
+    return {"shape": list(array.shape), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A sampler with its seed.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        What to repeat.
+    root : SeedSequence
+        Root of all its randomness.
+    """
+
+    sampler: Sampler
+    root: np.random.SeedSequence
+
+
+def run(
+    jobs: Iterable[Job],
+    trials: int,
+    *,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    progress: bool = False,
+    checkpoint: PathLike | None = None,
+) -> list[dict[str, FloatArray]]:
+    """Carry out trials of every job.
+
+    Parameters
+    ----------
+    jobs : iterable of Job
+        What to carry out.
+    trials : int
+        Number of trials of each.
+    executor : concurrent.futures.Executor, optional
+        Where the work is done. By default in threads of this process. The executor is used, and left open.
+    workers : int, optional
+        Number of threads, by default the CPUs that this process may use; left out with an executor, which has its own.
+    progress : bool, default False
+        Show a bar on standard error, in trials.
+    checkpoint : path, optional
+        File that keeps finished chunks. If it is there the run continues what it holds.
+
+    Returns
+    -------
+    list of dict of ndarray
+        For each job the arrays of its sampler's record, with a leading trials axis.
 
     Raises
     ------
     ValueError
-        If an argument is outside its range, or the matrices of one trial would not fit in memory.
-
-    See Also
-    --------
-    margin_law : what these experiments converge to.
+        If an argument is outside its range, the work would not fit in memory, the checkpoint is damaged, in use or
+        belongs to another run, or a sampler says so.
+    OSError
+        If the checkpoint cannot be read or written.
+    RuntimeError
+        If the executor fails: a worker died, say.
 
     Examples
     --------
-    >>> import rmt_alpha as ra
-    >>> setting = dict(beta=0.8, n=100, p=200, gamma=0.5)
-    >>> run = ra.simulate(**setting, trials=200, seed=1)
-    >>> estimate = run.accuracy(1.0)
-    >>> abs(estimate.value - ra.accuracy(1.0, **setting)) < 5 * estimate.stderr
-    True
+    >>> from rmt_alpha.problem import Experiment
+    >>> from rmt_alpha.simulation.dense import isotropic
+    >>> sampler = isotropic(Experiment(0.8, n=20, p=40, gamma=0.1))
+    >>> (records,) = run([Job(sampler, np.random.SeedSequence(0))], trials=10, workers=2)
+    >>> records["mean"].shape
+    (10, 2)
     """
-    experiment = Experiment(
-        beta,
-        n,
-        p,
-        gamma,
-        mu=mu,
-        mu_perp=mu_perp,
-        n_source=n_source,
-        gamma_source=gamma_source,
-        label_noise=label_noise,
-        label_noise_source=label_noise_source,
-    )
-    trials = integer("trials", trials)
-    if method not in _METHODS:
-        raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}")
-    shape = (trials, *experiment.beta.shape)
-    check_memory(f"the records of {trials} trials", 48.0 * np.prod(shape, dtype=float))
-    check_memory(
-        f"one trial at n={experiment.n}, p={experiment.p}, n_source={experiment.n_source}", dense.memory(experiment)
-    )
-    root = seed_sequence(seed)
-    mean, cov = np.empty((*shape, 2)), np.empty((*shape, 2, 2))
-    with one_blas_thread():
-        for trial in tqdm(range(trials), desc="trials", disable=not progress):
-            target_stream, source_stream = (stream(root, trial, role) for role in (0, 1))
-            mean[trial], cov[trial] = dense.draw(experiment, source_stream, target_stream)
-    return Simulation(MarginLaw._trusted(mean, cov), experiment, root)
+    jobs, trials = list(jobs), integer("trials", trials)
+    if executor is not None and not isinstance(executor, Executor):
+        raise ValueError(
+            f"executor must be a concurrent.futures.Executor, got {type(executor).__name__} "
+            f"(a Dask client has one: client.get_executor(pure=False))"
+        )
+    if executor is not None and workers is not None:
+        raise ValueError(f"workers must be left out with an executor, which has its own, got {workers!r}")
+    workers = 1 if executor is not None else _cpus() if workers is None else integer("workers", workers)
+    workers = min(workers, sum(-(-trials // job.sampler.chunk) for job in jobs))
+    path = None if checkpoint is None else checkpoint_path(checkpoint)
+    _require_memory(jobs, trials, workers, saved=path is not None)
+
+    with ExitStack() as stack:
+        stack.enter_context(one_blas_thread())
+        saved = None if path is None else stack.enter_context(opened(path, _binding(jobs)))
+        ledger = _Ledger(jobs, trials, saved)
+        bar = tqdm(
+            total=len(jobs) * trials, initial=ledger.trials_done(), desc="trials", unit="trial", disable=not progress
+        )
+        ledger.bar = stack.enter_context(bar)
+        if executor is not None:
+            _work(ledger, executor, _WINDOW, own=False)
+        elif not ledger.complete():
+            with ThreadPoolExecutor(workers, thread_name_prefix="rmt_alpha") as threads:
+                _work(ledger, threads, 2 * workers, own=True)
+        return ledger.records
+
+
+class _Chunk(NamedTuple):
+    """Trials that are carried out together."""
+
+    job: int
+    number: int
+    trials: int
+
+
+class _Failure(NamedTuple):
+    """An error of a sampler. A task returns it, so that what a task raises is the executor's own failure."""
+
+    error: Exception
+    text: str
+
+    def throw(self) -> None:
+        if self.error.__traceback__ is None:  # lost between processes
+            self.error.add_note(self.text)
+        raise self.error
+
+
+class _Lost(Exception):  # noqa: N818 - a signal inside this module
+    """The executor did not bring a result; its own error is the cause."""
+
+
+def _sample(sampler: Sampler, root: np.random.SeedSequence, trials: int) -> dict[str, FloatArray] | _Failure:
+    """Carry out a chunk: the task that executors see."""
+    try:
+        with one_blas_thread():
+            return sampler.sample(root, trials)
+    except Exception as error:
+        return _Failure(error, traceback.format_exc())
+
+
+class _Ledger:
+    """What of a run is finished: the records, and in step with them the checkpoint and the bar."""
+
+    def __init__(self, jobs: list[Job], trials: int, checkpoint: Checkpoint | None) -> None:
+        self.jobs = jobs
+        self.bar: Any = None
+        self.records = [
+            {name: np.empty((trials, *shape)) for name, shape in job.sampler.record.items()} for job in jobs
+        ]
+        self._trials = trials
+        self._sizes = [job.sampler.chunk for job in jobs]
+        self._done = [np.zeros(-(-trials // size), dtype=bool) for size in self._sizes]
+        self._unsaved: list[tuple[_Chunk, dict[str, FloatArray]]] = []
+        self._checkpoint = checkpoint
+        if checkpoint is not None:
+            self._restore(checkpoint)
+
+    def _chunk(self, job: int, number: int) -> _Chunk:
+        size = self._sizes[job]
+        return _Chunk(job, number, min(size, self._trials - number * size))
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        """Take chunks from the checkpoint: cut what holds more trials than wanted, leave out what holds fewer."""
+        for row in checkpoint.rows():
+            arrays = None
+            if 0 <= row.job < len(self.jobs) and row.chunk >= 0 and 0 < row.trials <= self._sizes[row.job]:
+                arrays = unpack(row.data, self.jobs[row.job].sampler.record, row.trials)
+            if arrays is None:
+                raise damaged(checkpoint.path, f"chunk {row.chunk} of job {row.job} has no place in this run")
+            if row.chunk < len(self._done[row.job]):
+                chunk = self._chunk(row.job, row.chunk)
+                if row.trials >= chunk.trials:
+                    self._place(chunk, {name: array[: chunk.trials] for name, array in arrays.items()})
+
+    def _place(self, chunk: _Chunk, arrays: dict[str, FloatArray]) -> None:
+        start = chunk.number * self._sizes[chunk.job]
+        for name, array in self.records[chunk.job].items():
+            array[start : start + chunk.trials] = arrays[name]
+        self._done[chunk.job][chunk.number] = True
+
+    def todo(self) -> Iterator[_Chunk]:
+        """Yield the chunks that are not finished, job after job."""
+        for job, done in enumerate(self._done):
+            for number in np.flatnonzero(~done):
+                yield self._chunk(job, int(number))
+
+    def enter(self, chunk: _Chunk, arrays: dict[str, FloatArray]) -> None:
+        """Put the results of a chunk in their place."""
+        if not self._done[chunk.job][chunk.number]:
+            self._place(chunk, arrays)
+            if self._checkpoint is not None:
+                self._unsaved.append((chunk, arrays))
+            self.bar.update(chunk.trials)
+
+    def save(self) -> None:
+        """Save what has been entered since the last time."""
+        if self._checkpoint is not None and self._unsaved:
+            self._checkpoint.save(
+                Row(*chunk, pack(arrays, self.jobs[chunk.job].sampler.record)) for chunk, arrays in self._unsaved
+            )
+            self._unsaved.clear()
+
+    def complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return all(done.all() for done in self._done)
+
+    def trials_done(self) -> int:
+        """Count the finished trials of all jobs."""
+        return sum(
+            int(np.minimum(size, self._trials - size * np.flatnonzero(done)).sum())
+            for done, size in zip(self._done, self._sizes, strict=True)
+        )
+
+    def obituary(self, cause: BaseException | None) -> str:
+        """Say what an executor's failure leaves."""
+        finished, total = sum(int(done.sum()) for done in self._done), sum(len(done) for done in self._done)
+        kept = (
+            "without a checkpoint they are lost"
+            if self._checkpoint is None
+            else f"they are kept in {self._checkpoint.path}, and the same call finishes the run"
+        )
+        return (
+            f"the executor failed, a worker may have died ({type(cause).__name__}: {cause}); "
+            f"{finished} of {total} chunks are finished: {kept}"
+        )
+
+
+def _work(ledger: _Ledger, executor: Executor, window: int, *, own: bool) -> None:
+    """Carry out what the ledger has to do, at most `window` chunks at a time."""
+    arrived: SimpleQueue[Future[Any]] = SimpleQueue()
+    pending: dict[Future[Any], _Chunk] = {}
+    todo = ledger.todo()
+    try:
+        while True:
+            for chunk in islice(todo, window - len(pending)):
+                future = _submit(executor, ledger.jobs[chunk.job], chunk)
+                pending[future] = chunk
+                future.add_done_callback(arrived.put)
+            if not pending:
+                return
+            for future in _together(arrived):
+                ledger.enter(pending[future], _result(future))
+                del pending[future]
+            ledger.save()
+    except BaseException as error:
+        _settle(ledger, executor, pending, own=own)
+        if isinstance(error, _Lost):
+            raise RuntimeError(ledger.obituary(error.__cause__)) from error.__cause__
+        raise
+
+
+def _submit(executor: Executor, job: Job, chunk: _Chunk) -> Future[Any]:
+    try:
+        return executor.submit(_sample, job.sampler, child(job.root, chunk.number), chunk.trials)
+    except Exception as error:
+        raise _Lost from error
+
+
+def _result(future: Future[Any]) -> dict[str, FloatArray]:
+    try:
+        result = future.result()
+    except Exception as error:
+        raise _Lost from error
+    if isinstance(result, _Failure):
+        result.throw()
+    return result  # type: ignore[no-any-return]
+
+
+def _together(arrived: "SimpleQueue[Future[Any]]") -> Iterator[Future[Any]]:
+    """Wait for one, then yield all that are there."""
+    yield arrived.get()
+    try:
+        while True:
+            yield arrived.get_nowait()
+    except Empty:
+        return
+
+
+def _settle(ledger: _Ledger, executor: Executor, pending: dict[Future[Any], _Chunk], *, own: bool) -> None:
+    """Start nothing more, let our own threads finish, and save what is finished."""
+    ledger.save()  # before waiting, which a second Ctrl-C may end
+    if own:
+        executor.shutdown(cancel_futures=True)
+    for future, chunk in pending.items():
+        if not future.cancel() and future.done() and future.exception() is None:
+            result = future.result()
+            if not isinstance(result, _Failure):
+                ledger.enter(chunk, result)
+    ledger.save()
+
+
+def _binding(jobs: list[Job]) -> Binding:
+    """Say what a run is; the sampler's chunks belong to it, since they decide where a stored chunk's trials go."""
+    specifications = [job.sampler.specification | {"trials_per_chunk": job.sampler.chunk} for job in jobs]
+    return Binding(STREAM_VERSION, [job.root for job in jobs], specifications)
+
+
+def _cpus() -> int:
+    """Return the number of CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _require_memory(jobs: list[Job], trials: int, workers: int, *, saved: bool) -> None:
+    """Refuse what would not fit: the records of all trials, and the chunks that are in work at the same time."""
+    sizes = [8.0 * sum(float(np.prod(shape, dtype=float)) for shape in job.sampler.record.values()) for job in jobs]
+    records = trials * sum(sizes)
+    check_memory(f"the records of trials={trials} of {len(jobs)} problem(s)", records)
+    if jobs:
+        largest = max((job.sampler for job in jobs), key=lambda sampler: sampler.memory)
+        numbers = ", ".join(f"{k}={v}" for k, v in largest.specification.items() if isinstance(v, int | float))
+        check_memory(
+            f"workers={workers} at a problem of {numbers}, beside the records of trials={trials},",
+            records + workers * largest.memory,
+        )
+    for job, size in zip(jobs, sizes, strict=True):
+        if saved and min(trials, job.sampler.chunk) * size > LARGEST_CHUNK:
+            raise ValueError(
+                f"checkpoint must be left out: it holds chunks of up to {LARGEST_CHUNK / 2**20:g} MiB, those of "
+                f"this run have {job.sampler.chunk * size / 2**20:.3g}"
+            )

@@ -1,0 +1,171 @@
+"""A transfer problem and its simulation: what goes in, what comes out, what is refused."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+import rmt_alpha as ra
+from rmt_alpha.problem import FixedSource, GaussianMixture, RidgeSource
+from rmt_alpha.transfer import Transfer
+
+P = 12
+OLD = GaussianMixture(np.full(P, 0.4), np.linspace(0.5, 2.0, P))
+NEW = GaussianMixture(np.linspace(0.0, 0.8, P), 0.7, label_noise=0.1)
+SOURCES = [RidgeSource(OLD, 60, 0.5), FixedSource(np.ones(P)), RidgeSource(NEW, 30, 0.2)]
+
+
+def problem(k):
+    return Transfer(NEW, n=20, gamma=0.3, sources=SOURCES[:k])
+
+
+@pytest.mark.parametrize("k", [0, 1, 3])
+@pytest.mark.parametrize("noise", ["gaussian", "laplace"])
+def test_a_simulation_has_every_number_of_sources(k, noise):
+    run = problem(k).simulate(5, seed=1, noise=noise, test_size=None if noise == "gaussian" else 40)
+    assert run.law.mean.shape == (5, k + 1)
+    assert run.law.n_sources == k
+    assert run.experiment.sources == tuple(SOURCES[:k])
+    if noise == "gaussian":
+        assert run.margins is None
+    else:
+        assert run.margins.shape == (5, 40, k + 1)
+
+
+def test_the_isotropic_experiment_is_a_transfer():
+    """One problem through both doors: the same law, by means and standard errors."""
+    n, p, mu, mu_perp, beta = 60, 40, 1.2, 0.9, 0.7
+    along, across = np.zeros((2, p))
+    along[3], across[5] = mu, mu_perp
+    target = GaussianMixture(beta * along + np.sqrt(1 - beta**2) * across, label_noise=0.1)
+    source = RidgeSource(GaussianMixture(along, label_noise=0.2), 80, 0.5)
+    first = Transfer(target, n, 0.3, [source]).simulate(400, seed=1).five_numbers()
+    second = ra.simulate(
+        beta,
+        n,
+        p,
+        0.3,
+        mu=mu,
+        mu_perp=mu_perp,
+        n_source=80,
+        gamma_source=0.5,
+        label_noise=0.1,
+        label_noise_source=0.2,
+        trials=400,
+        seed=2,
+    ).five_numbers()
+    assert (np.abs(first.value - second.value) < 4 * np.hypot(first.stderr, second.stderr)).all()
+    assert (first.stderr < 0.05 * np.abs(second.value) + 0.01).all()
+
+
+def test_a_seed_reproduces_and_a_longer_run_starts_with_the_shorter():
+    short, long = (problem(3).simulate(trials, seed=4) for trials in (3, 8))
+    assert np.array_equal(long.law.mean[:3], short.law.mean)
+    other = problem(3).simulate(3, seed=5)
+    assert not np.array_equal(other.law.mean, short.law.mean)
+
+
+def test_accuracy_at_every_source():
+    run = problem(3).simulate(40, seed=4)
+    alpha = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.5]])
+    estimate = run.accuracy(alpha)
+    np.testing.assert_allclose(estimate.value, np.mean([law.accuracy(alpha) for law in run.law], axis=0))
+    assert run.optimal_alpha().shape == (40, 3)
+
+
+def test_problems_can_be_pickled_and_are_frozen():
+    again = pickle.loads(pickle.dumps(problem(3)))
+    assert np.array_equal(again.simulate(2, seed=0).law.mean, problem(3).simulate(2, seed=0).law.mean)
+    with pytest.raises(AttributeError):
+        again.n = 3
+
+
+def test_theory_knows_no_whole_numbers_but_a_simulation_does():
+    with pytest.raises(ValueError, match=r"n must be an integer, got 20\.5"):
+        Transfer(NEW, 20.5, 0.3).simulate(2)
+    with pytest.raises(ValueError, match=r"sources\[0\].n must be an integer, got 9\.5"):
+        Transfer(NEW, 20, 0.3, [RidgeSource(OLD, 9.5, 0.1)]).simulate(2)
+
+
+def test_what_does_not_fit_in_memory_is_refused_before_it_is_tried():
+    wide = GaussianMixture(np.zeros(10**6))
+    with pytest.raises(ValueError, match="GiB"):
+        Transfer(wide, 10**6 - 1, 1.0).simulate(2, method="dense")
+    with pytest.raises(ValueError, match="GiB"):
+        Transfer(NEW, 20, 1.0, [RidgeSource(OLD, 1e13, 0.1)]).simulate(2)
+    with pytest.raises(ValueError, match="GiB"):
+        problem(1).simulate(10**12)
+    with pytest.raises(ValueError, match="GiB"):
+        problem(1).simulate(1000, noise="laplace", test_size=10**9)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target": np.ones(P)}, "target must be a GaussianMixture, got ndarray"),
+        ({"n": 0}, r"n must be in \(0"),
+        ({"n": "20"}, "n must be real"),
+        ({"n": [20]}, "n must be a single number"),
+        ({"gamma": -0.1}, "gamma must be in"),
+        ({"gamma": np.nan}, "gamma must be in"),
+        ({"gamma": None}, "gamma must be"),
+        ({"sources": SOURCES[0]}, "sources must be a sequence of sources, got RidgeSource"),
+        ({"sources": None}, "sources must be a sequence of sources, got NoneType"),
+        ({"sources": [OLD]}, r"sources\[0\] must be a RidgeSource or a FixedSource, got GaussianMixture"),
+        ({"sources": "source"}, r"sources\[0\] must be"),
+        ({"sources": [SOURCES[0], FixedSource([1.0])]}, r"sources\[1\] must have the dimension 12 of target, got 1"),
+    ],
+)
+def test_bad_problems_are_refused_by_name(change, message):
+    with pytest.raises(ValueError, match=message):
+        Transfer(**{"target": NEW, "n": 20, "gamma": 0.3, "sources": SOURCES} | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "magic"}, "method must be one of auto, streaming, dense, got 'magic'"),
+        ({"method": None}, "method must be one of"),
+        ({"noise": "cauchy"}, "noise must be one of gaussian"),
+        ({"noise": None}, "noise must be one of gaussian"),
+        ({"noise": "student"}, "dof is required"),
+        ({"noise": "student", "dof": 4}, r"dof must be in \(4"),
+        ({"dof": 5}, "dof needs noise"),
+        ({"test_size": 100}, "test_size needs non-Gaussian noise"),
+        ({"noise": "uniform", "test_size": 0}, "test_size must be an integer"),
+        ({"trials": 0}, "trials must be an integer"),
+        ({"trials": 2.5}, "trials must be an integer"),
+        ({"seed": "x"}, "seed must be"),
+    ],
+)
+def test_bad_simulations_are_refused_by_name(change, message):
+    with pytest.raises(ValueError, match=message):
+        problem(1).simulate(**{"trials": 2, "seed": 0} | change)
+
+
+def test_a_singular_sample_is_refused_by_name():
+    flat = GaussianMixture(np.zeros(P), np.r_[np.ones(P - 1), 0.0])
+    with pytest.raises(ValueError, match="gamma must be larger"):
+        Transfer(flat, 20, 0.0).simulate(2, seed=0)
+    with pytest.raises(ValueError, match="source 1: gamma must be larger"):
+        Transfer(NEW, 20, 0.1, [RidgeSource(flat, 30, 0.0)]).simulate(2, seed=0)
+
+
+def test_isotropic_problems_stream_and_others_do_not():
+    rng = np.random.default_rng(0)
+    isotropic = GaussianMixture(rng.standard_normal(6), 2.0, 0.1)
+    source = RidgeSource(GaussianMixture(rng.standard_normal(6), 0.5), 9, 0.2)
+    transfer = Transfer(isotropic, 5, 0.3, [source, FixedSource(rng.standard_normal(6))])
+    auto, streamed, dense = (transfer.simulate(400, seed=1, method=m) for m in ("auto", "streaming", "dense"))
+    assert np.array_equal(auto.law.cov, streamed.law.cov)
+    assert not np.array_equal(auto.law.cov, dense.law.cov)
+    for alpha in ([0.0, 0.0], [1.0, 0.5]):
+        a, b = streamed.accuracy(alpha), dense.accuracy(alpha)
+        assert abs(a.value - b.value) < 4 * np.hypot(a.stderr, b.stderr)
+    for mixture in (GaussianMixture(np.ones(6), np.arange(1.0, 7.0)), GaussianMixture(np.ones(6), 0.0)):
+        other = Transfer(mixture, 5, 0.3, [source])
+        other.simulate(2, seed=0)
+        with pytest.raises(ValueError, match="method must be"):
+            other.simulate(2, method="streaming")
+    with pytest.raises(ValueError, match="method must be"):
+        transfer.simulate(2, method="streaming", noise="uniform")
