@@ -12,12 +12,11 @@ Figures are medians over the repeats; a ratio is the median of the ratios of nei
 """
 
 import argparse
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy import integrate
+from timing import ratio, side_by_side
 
 import rmt_alpha as ra
 
@@ -62,24 +61,6 @@ def quad_accuracy(alpha: float, beta: float, **setting: Any) -> float:
     return float(density[0])
 
 
-def side_by_side(
-    ours: Callable[[], Any], ours_points: int, theirs: Callable[[], Any], theirs_points: int, repeats: int
-) -> tuple[float, float, float]:
-    """Return seconds per point of both, and the ratio theirs/ours, from alternating runs after a warm-up."""
-    ours()
-    theirs()
-    pairs = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        ours()
-        middle = time.perf_counter()
-        theirs()
-        end = time.perf_counter()
-        pairs.append(((middle - start) / ours_points, (end - middle) / theirs_points))
-    a, b = np.array(pairs).T
-    return float(np.median(a)), float(np.median(b)), float(np.median(b / a))
-
-
 def check(points: int) -> None:
     """Make sure that what is timed computes the same."""
     beta = np.linspace(-0.99, 0.99, points)
@@ -100,24 +81,27 @@ def main() -> None:
     alpha = np.linspace(-2.0, 8.0, arguments.points)
     few = np.linspace(-2.0, 8.0, arguments.quad_points)
     comparisons = {
-        f"α* at {arguments.points} β, against NumPy formulas": side_by_side(
-            lambda: ra.optimal_alpha(beta, **SETTING),
-            beta.size,
-            lambda: numpy_optimal_alpha(beta, **SETTING),
-            beta.size,
-            arguments.repeats,
+        f"α* at {beta.size} β, against NumPy formulas": (
+            side_by_side(
+                lambda: ra.optimal_alpha(beta, **SETTING),
+                lambda: numpy_optimal_alpha(beta, **SETTING),
+                repeats=arguments.repeats,
+            )
+            / beta.size
         ),
-        f"accuracy at {arguments.points} α, against quad": side_by_side(
-            lambda: ra.accuracy(alpha, 0.8, **SETTING),
-            alpha.size,
-            lambda: [quad_accuracy(a, 0.8, **SETTING) for a in few],
-            few.size,
-            min(arguments.repeats, 5),
+        f"accuracy at {alpha.size} α, against quad": (
+            side_by_side(
+                lambda: ra.accuracy(alpha, 0.8, **SETTING),
+                lambda: [quad_accuracy(a, 0.8, **SETTING) for a in few],
+                repeats=min(arguments.repeats, 5),
+            )
+            / [alpha.size, few.size]
         ),
     }
     print(f"{'':48}{'rmt_alpha':>14}{'other':>14}{'ratio':>10}")
-    for name, (ours, theirs, ratio) in comparisons.items():
-        print(f"{name:48}{ours * 1e9:11.2f} ns{theirs * 1e9:11.2f} ns{ratio:10.1f}")
+    for name, seconds in comparisons.items():
+        ours, theirs = np.median(seconds, axis=0) * 1e9
+        print(f"{name:48}{ours:11.2f} ns{theirs:11.2f} ns{ratio(seconds, 0, 1):10.1f}")
 
 
 if __name__ == "__main__":

@@ -73,7 +73,12 @@ numpydoc_validation_checks = {
     *("GL03", "GL05", "GL06", "GL08", "GL10", "SS01", "SS03", "SS04", "SS06"),
     *("PR01", "PR02", "PR05", "PR07", "PR10", "RT03", "YD01"),
 }
-numpydoc_validation_exclude = {r"\.__getitem__$", *_foreign_names()}
+numpydoc_validation_exclude = {
+    r"\.__getitem__$",
+    r"\.checkpoint\.(Binding|Row)\.",  # fields of named tuples have docstrings of Python's own
+    r"\.Sampler$",  # and protocols a constructor
+    *_foreign_names(),
+}
 
 html_theme = "pydata_sphinx_theme"
 html_title = "rmt_alpha"
@@ -87,7 +92,7 @@ html_theme_options = {
     "footer_end": [],
     "navigation_with_keys": False,
 }
-html_sidebars = {"index": [], "optimal_alpha": [], "command_line": [], "theory": []}
+html_sidebars = {page: [] for page in ("index", "optimal_alpha", "simulation", "sweeps", "command_line", "theory")}
 
 
 def _show_formulas_as_written(_: Sphinx, what: str, __: str, ___: Any, ____: Any, lines: list[str]) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rmt_alpha.laws import MarginLaw, RiskLaw
     from rmt_alpha.problem import FixedSource, GaussianMixture, Isotropic, RidgeSource
     from rmt_alpha.simulation.experiment import Simulation, simulate
+    from rmt_alpha.sweeps import Sweep, sweep
     from rmt_alpha.theory.isotropic import accuracy, margin_law, optimal_alpha, risk, worst_alpha
     from rmt_alpha.transfer import Transfer
 
@@ -26,6 +27,7 @@ _PUBLIC = {
     "RidgeSource": "problem",
     "RiskLaw": "laws",
     "Simulation": "simulation.experiment",
+    "Sweep": "sweeps",
     "Transfer": "transfer",
     "accuracy": "theory.isotropic",
     "estimate_problem": "estimation.plug_in",
@@ -33,6 +35,7 @@ _PUBLIC = {
     "optimal_alpha": "theory.isotropic",
     "risk": "theory.isotropic",
     "simulate": "simulation.experiment",
+    "sweep": "sweeps",
     "worst_alpha": "theory.isotropic",
 }
 
@@ -45,6 +48,7 @@ __all__ = [
     "RidgeSource",
     "RiskLaw",
     "Simulation",
+    "Sweep",
     "Transfer",
     "__version__",
     "accuracy",
@@ -53,6 +57,7 @@ __all__ = [
     "optimal_alpha",
     "risk",
     "simulate",
+    "sweep",
     "worst_alpha",
 ]
 

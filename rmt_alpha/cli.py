@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import textwrap
+import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import rmt_alpha as ra
-from rmt_alpha._validation import check_memory, integer
+from rmt_alpha._validation import check_memory, integer, real
 
 PROBLEM = (
     "beta",
@@ -74,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv if argv is not None else sys.argv[1:] or ["demo"])
     try:
-        integer("--seed", arguments.seed, 0)
+        if arguments.seed is not None:
+            integer("--seed", arguments.seed, 0)
         report: Report = arguments.run(arguments)
         print(
             json.dumps(_plain(report.data), allow_nan=False) if arguments.json else "\n".join(report.lines), flush=True
@@ -409,6 +411,123 @@ def _transfer_lines(curves: Any, summary: dict[str, Any]) -> list[str]:
     return [short for line in lines for short in (textwrap.wrap(line, 100) or [""])]
 
 
+SWEEP = """\
+trials = 100                # of each point; 0: theory alone
+seed = 1                    # also: method, noise, dof, test_size
+
+[grid]                      # arguments of a problem: a number, an array, or a range
+beta = [0.2, 0.8]
+n = [50, 100]
+p = [100, 200]
+gamma = { start = 0.01, stop = 1, num = 3, spacing = "log" }
+alpha = [0, 1, "optimal"]
+together = [["n", "p"]]     # these vary in step
+"""
+"""What a sweep's file looks like."""
+
+SETTINGS = {"trials": int, "seed": int, "method": str, "noise": str, "dof": float, "test_size": int}
+"""What the file of a sweep says beside the grid, and as what."""
+
+
+def sweep(arguments: argparse.Namespace) -> Report:
+    """Theory and simulation over a grid of problems, described by a TOML file, as a table."""
+    from rmt_alpha.sweeps import sweep
+
+    for name, least in (("trials", 0), ("workers", 1)):
+        if getattr(arguments, name) is not None:
+            integer(f"--{name}", getattr(arguments, name), least)
+    out, table = _sweep_files(arguments)
+    given = {name: getattr(arguments, name) for name in ("trials", "seed") if getattr(arguments, name) is not None}
+    plan = {"trials": 100, "seed": 0} | _read_sweep(arguments.file) | given
+    checkpoint = out if plan["trials"] else None
+    try:
+        result = sweep(**plan, workers=arguments.workers, progress=_interactive(arguments), checkpoint=checkpoint)
+        result.to_csv(table)
+    except ValueError as error:
+        raise ValueError(f"{arguments.file}: {error}") from None
+    except KeyboardInterrupt:
+        if checkpoint is not None and out.exists():
+            print(f"{out} keeps what is finished: the same command with --resume continues", file=sys.stderr)
+        raise
+
+    points = math.prod(result.shape[:-1])
+    data = {"points": points, "rows": points * result.shape[-1], "trials": result.trials, "axes": list(result.dims)}
+    lines = [f"{points} points at {result.shape[-1]} values of α, {result.trials or 'no'} trials at each point."]
+    if result.seed is not None:
+        scores = np.abs(result["z"])
+        largest = float(np.nanmax(scores)) if not np.isnan(scores).all() else math.nan
+        data |= {"largest_z": largest, "seed": result.seed.entropy, "out": str(out)}
+        lines.append(f"Largest |z| of the accuracy, in which theory's own O(1/n) error shows: {largest:.2f}")
+        lines.append(f"Trials: {out}")
+    return Report({**data, "csv": str(table)}, [*lines, f"Table: {table}"])
+
+
+def _sweep_files(arguments: argparse.Namespace) -> tuple[Path, Path]:
+    """Return the files for trials and table; refuse, before the work is done, what would be lost or fail."""
+    out: Path = arguments.out
+    _require_writable("--out", out)
+    table: Path = arguments.csv or out.with_suffix(".csv")
+    _require_writable("--csv", table)
+    if len({path.resolve() for path in (out, table, arguments.file)}) < 3:
+        raise ValueError(f"--out {out}, --csv {table} and {arguments.file} must be different files")
+    if not arguments.resume:
+        if out.exists():
+            raise ValueError(f"--out {out} is there already: continue it with --resume, or name another file")
+        if arguments.csv is None and table.exists():
+            raise ValueError(f"{table}, where the table would go, is there already: name another file with --csv")
+    return out, table
+
+
+def _read_sweep(file: Path) -> dict[str, Any]:
+    """Return what a sweep's file says, as keywords of `rmt_alpha.sweep`; its ranges written out."""
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:  # neither TOML nor text
+        raise ValueError(f"{file} is not a TOML file: {error}") from None
+    grid = content.pop("grid", None)
+    if not isinstance(grid, dict):
+        raise ValueError(f"{file}: [grid] is missing, the table of the problem's arguments")
+    for where, entries, known in (("", content, SETTINGS), ("grid.", grid, (*PROBLEM, "alpha", "together"))):
+        for key in entries:
+            if key not in known:
+                raise ValueError(f"{file}: {where}{key} is unknown, the keys here are {', '.join(known)}")
+    for key, value in content.items():
+        kind = SETTINGS[key]
+        if isinstance(value, bool) or not isinstance(value, kind | int if kind is float else kind):
+            raise ValueError(f"{file}: {key} must be of type {kind.__name__}, got {value!r}")
+    for name in PROBLEM[:4]:
+        if name not in grid:
+            raise ValueError(f"{file}: grid.{name} is missing")
+    for name in (*PROBLEM, "alpha"):
+        if name in grid:
+            grid[name] = _axis(f"{file}: grid.{name}", grid[name], whole=name in ("n", "p", "n_source"))
+    return {**content, **grid}
+
+
+def _axis(where: str, value: Any, *, whole: bool) -> Any:
+    """Return the values of one argument, those of a range written out, and rounded where they count something."""
+    if isinstance(value, dict):
+        return _written_out(where, value, whole=whole)
+    for entry in value if isinstance(value, list) else [value]:
+        if isinstance(entry, bool) or not isinstance(entry, int | float | str):
+            raise ValueError(f"{where} must be a number, an array or a range {{ start, stop, num }}, got {entry!r}")
+    return value
+
+
+def _written_out(where: str, value: dict[str, Any], *, whole: bool) -> Any:
+    spacing = value.get("spacing", "linear")
+    if not {"start", "stop", "num"} <= set(value) <= {"start", "stop", "num", "spacing"}:
+        raise ValueError(f"{where} must have start, stop and num, and may have spacing, got {', '.join(value)}")
+    if spacing not in ("linear", "log"):
+        raise ValueError(f'{where}.spacing must be "linear" or "log", got {spacing!r}')
+    low = 0.0 if spacing == "log" else -math.inf
+    start, stop = (real(f"{where}.{end}", value[end], low, open_low=spacing == "log") for end in ("start", "stop"))
+    num = integer(f"{where}.num", value["num"])
+    check_memory(f"{where}.num = {num}", 1e3 * num)
+    values = np.geomspace(start, stop, num) if spacing == "log" else np.linspace(start, stop, num)
+    return np.rint(values) if whole else values
+
+
 # What the commands share.
 
 
@@ -484,8 +603,12 @@ def _check_out(out: Path | None, *tables: str) -> None:
     suffixes = (*PICTURES, *tables)
     if out.suffix.lower() not in suffixes:
         raise ValueError(f"--out must end in {', '.join(suffixes)}, got {str(out)!r}")
+    _require_writable("--out", out)
+
+
+def _require_writable(option: str, out: Path) -> None:
     if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
-        raise ValueError(f"--out {out} cannot be written")
+        raise ValueError(f"{option} {out} cannot be written")
 
 
 def _write_csv(out: Path, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
@@ -559,7 +682,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     command = _command(commands, "demo", demo, "")
-    _trials(command, 20)
+    _trials(command, 2000)
     command.add_argument("--out", type=Path, default=Path("rmt_alpha_demo.png"), help="picture (default: %(default)s)")
 
     setting = "--beta 0.2 0.8 --n 200 --p 400 --gamma 0.1 --n-source 2000 --gamma-source 1"
@@ -603,10 +726,22 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--points", type=int, default=81, help="values of α (default: %(default)s)")
     out = Path("rmt_alpha_transfer.png")
     command.add_argument("--out", type=Path, default=out, help="picture or .csv file (default: %(default)s)")
+
+    example = "sweep.toml --out results.sqlite\n\nwith sweep.toml such as\n\n" + textwrap.indent(SWEEP, "  ")
+    command = _command(commands, "sweep", sweep, example, seed=None)
+    command.add_argument("file", type=Path, metavar="FILE.toml", help="the grid, see below")
+    what = "file that keeps the trials as they are finished, so that a run that was stopped can be continued"
+    command.add_argument("--out", type=Path, required=True, help=what)
+    command.add_argument("--csv", type=Path, help="the table (default: --out with the ending .csv)")
+    command.add_argument("--resume", action="store_true", help="continue --out, if it is there")
+    command.add_argument("--workers", type=int, help="threads (default: one for each CPU)")
+    command.add_argument("--trials", type=int, help="simulated experiments at each point, instead of FILE's")
     return parser
 
 
-def _command(commands: Any, name: str, run: Callable[..., Report], example: str) -> argparse.ArgumentParser:
+def _command(
+    commands: Any, name: str, run: Callable[..., Report], example: str, *, seed: int | None = 0
+) -> argparse.ArgumentParser:
     summary = (run.__doc__ or "").strip()
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -621,7 +756,8 @@ def _command(commands: Any, name: str, run: Callable[..., Report], example: str)
         r"-((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|inf|nan)$", re.IGNORECASE
     )  # argparse's misses 1e3
     parser.add_argument("--json", action="store_true", help="print one JSON object (null where undefined)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
+    what = "seed of all random numbers" + (" (default: %(default)s)" if seed is not None else ", instead of FILE's")
+    parser.add_argument("--seed", type=int, default=seed, help=what)
     return parser
 
 

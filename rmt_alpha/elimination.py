@@ -44,13 +44,22 @@ import numpy as np
 from rmt_alpha._jit import jit, local
 from rmt_alpha._validation import FloatArray
 
-Size = tuple[float, ...]
-"""A tuple whose length is the size of a state."""
-
 
 @jit
 def start(C: FloatArray, E: FloatArray, diagonal: float, first: int, p: int) -> None:
-    """Write the state of rows from `first` on before any column: `diagonal` (γ for C, 1 for Π), and 1 for E and F."""
+    """Write the state before any column.
+
+    Parameters
+    ----------
+    C, E : ndarray, shape (k+q, k+q)
+        (C, E) or (Π, F), overwritten.
+    diagonal : float
+        γ for C, 1 for Π; E and F begin with 1.
+    first : int
+        The state's first row; the others follow.
+    p : int
+        Number of rows that exist.
+    """
     for i in range(len(C)):
         for h in range(len(C)):
             C[i, h] = 0.0
@@ -60,8 +69,24 @@ def start(C: FloatArray, E: FloatArray, diagonal: float, first: int, p: int) -> 
 
 
 @jit
-def absorb(C: FloatArray, E: FloatArray, columns: FloatArray, count: int, gamma: float, size: Size) -> None:
-    """Take ``columns[:, 0]``, …, ``columns[:, count − 1]`` into (C, E), of which the lower triangles count."""
+def absorb(
+    C: FloatArray, E: FloatArray, columns: FloatArray, count: int, gamma: float, size: tuple[float, ...]
+) -> None:
+    """Take columns into (C, E).
+
+    Parameters
+    ----------
+    C, E : ndarray, shape (k+q, k+q)
+        The state, overwritten; the lower triangles count.
+    columns : ndarray, shape (k+q+1, at least `count`)
+        Columns over √n, the last one of the data first; entry 0 is the new row's.
+    count : int
+        How many of them.
+    gamma : float
+        Ridge penalty γ.
+    size : tuple of k+q floats
+        Its length tells the compiler the size of the state.
+    """
     k = len(size)
     c, u, g, e = local((0.0, *size), C), local(size, C), local(size, C), local(size, C)
     for b in range(count):
@@ -84,8 +109,24 @@ def absorb(C: FloatArray, E: FloatArray, columns: FloatArray, count: int, gamma:
 
 
 @jit
-def absorb_inverse(P: FloatArray, F: FloatArray, columns: FloatArray, count: int, gamma: float, size: Size) -> None:
-    """Take ``columns[:, 0]``, …, ``columns[:, count − 1]`` into (Π, F), of which the lower triangles count."""
+def absorb_inverse(
+    P: FloatArray, F: FloatArray, columns: FloatArray, count: int, gamma: float, size: tuple[float, ...]
+) -> None:
+    """Take columns into (Π, F).
+
+    Parameters
+    ----------
+    P, F : ndarray, shape (k+q, k+q)
+        The state, overwritten; the lower triangles count.
+    columns : ndarray, shape (k+q+1, at least `count`)
+        Columns over √n, the last one of the data first; entry 0 is the new row's.
+    count : int
+        How many of them.
+    gamma : float
+        Ridge penalty γ.
+    size : tuple of k+q floats
+        Its length tells the compiler the size of the state.
+    """
     k = len(size)
     c, v, f, g = local((0.0, *size), P), local(size, P), local(size, P), local(size, P)
     for b in range(count):
@@ -123,9 +164,22 @@ def absorb_inverse(P: FloatArray, F: FloatArray, columns: FloatArray, count: int
 def corner(
     C: FloatArray, E: FloatArray, c: FloatArray, weights: FloatArray, gamma: float, first: FloatArray, gram: FloatArray
 ) -> None:
-    """Close (C, E) on rows 0 … k with column 0: write ``⟨w_a, e₁⟩`` into `first`, ``⟨w_a, w_b⟩`` into `gram`.
+    """Close (C, E) with column 0.
 
-    `weights` (k, K) are the sources' first k coordinates; they have no others.
+    Parameters
+    ----------
+    C, E : ndarray, shape (k+1, k+1)
+        The state of rows 0 … k; the lower triangles count.
+    c : ndarray, shape (k+1,)
+        Column 0 over √n.
+    weights : ndarray, shape (k, K)
+        First k coordinates of the K sources, which have no others.
+    gamma : float
+        Ridge penalty γ.
+    first : ndarray, shape (K+1,)
+        Written: ``⟨w_a, e₁⟩``.
+    gram : ndarray, shape (K+1, K+1)
+        Written: ``⟨w_a, w_b⟩``.
     """
     rows, sources = len(c), weights.shape[1]
     A, Z = np.empty((rows, rows), C.dtype), np.empty((rows, sources + 1), C.dtype)
@@ -161,7 +215,23 @@ def corner(
 def corner_inverse(
     P: FloatArray, F: FloatArray, c: FloatArray, weights: FloatArray, gamma: float, first: FloatArray, gram: FloatArray
 ) -> None:
-    """Close (Π, F) on rows 0 … k with column 0, as `corner` does."""
+    """Close (Π, F) with column 0.
+
+    Parameters
+    ----------
+    P, F : ndarray, shape (k+1, k+1)
+        The state of rows 0 … k; the lower triangles count.
+    c : ndarray, shape (k+1,)
+        Column 0 over √n.
+    weights : ndarray, shape (k, K)
+        First k coordinates of the K sources, which have no others.
+    gamma : float
+        Ridge penalty γ.
+    first : ndarray, shape (K+1,)
+        Written: ``⟨w_a, e₁⟩``.
+    gram : ndarray, shape (K+1, K+1)
+        Written: ``⟨w_a, w_b⟩``.
+    """
     rows, sources = len(c), weights.shape[1]
     v, f = np.zeros(rows, P.dtype), np.zeros(rows, P.dtype)
     pivot, curvature = gamma + 0.0 * c[0], 0.0 * c[0]

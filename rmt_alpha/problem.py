@@ -261,15 +261,43 @@ class GaussianMixture(_ReadOnly):
             return _read_only(half @ half.T)
 
     def apply(self, vectors: FloatArray) -> FloatArray:
-        """Return ``Σ v`` of each column v of an array of shape (..., p, k)."""
+        """Return ``Σ v`` of each column v.
+
+        Parameters
+        ----------
+        vectors : ndarray, shape (..., p, k)
+            Vectors in columns.
+
+        Returns
+        -------
+        ndarray, shape (..., p, k)
+            Their images.
+        """
         return _apply(self.covariance, vectors)
 
     def apply_root(self, vectors: FloatArray) -> FloatArray:
-        """Return ``Σ^{1/2} v`` of each column v of an array of shape (..., p, k)."""
+        """Return ``Σ^{1/2} v`` of each column v.
+
+        Parameters
+        ----------
+        vectors : ndarray, shape (..., p, k)
+            Vectors in columns.
+
+        Returns
+        -------
+        ndarray, shape (..., p, k)
+            Their images.
+        """
         return _apply(self.root, vectors)
 
     def colour(self, rows: FloatArray) -> None:
-        """Turn each row z of an array of shape (k, p) into ``Σ^{1/2} z``, in place."""
+        """Turn each row z into ``Σ^{1/2} z``, in place.
+
+        Parameters
+        ----------
+        rows : ndarray, shape (k, p)
+            Overwritten.
+        """
         if self.root.ndim == 2:
             rows[...] = rows @ self.root
         elif (self.root != 1.0).any():
@@ -367,7 +395,25 @@ Source = RidgeSource | FixedSource
 
 
 def check_sources(target: GaussianMixture, sources: Iterable[Source]) -> tuple[Source, ...]:
-    """Return the sources as a tuple, all of the target's dimension."""
+    """Check that target and sources fit together.
+
+    Parameters
+    ----------
+    target : GaussianMixture
+        The target task.
+    sources : iterable of RidgeSource or FixedSource
+        The sources.
+
+    Returns
+    -------
+    tuple of RidgeSource or FixedSource
+        The sources.
+
+    Raises
+    ------
+    ValueError
+        If one of them is something else, or of another dimension.
+    """
     if not isinstance(target, GaussianMixture):
         raise ValueError(f"target must be a GaussianMixture, got {type(target).__name__}")
     if not isinstance(sources, Iterable):

@@ -82,12 +82,48 @@ def affine_ridge(X: ArrayLike, y: ArrayLike, w_source: ArrayLike | None, gamma: 
 
 
 def primal(gram: FloatArray, right: FloatArray, w: FloatArray, n: int, gamma: float) -> FloatArray:
-    """Return (w₀, w₁) in columns from ``gram = XᵀX``, which is overwritten, ``right = Xᵀy`` and w̃, shape (p, K)."""
+    """Solve the p × p system, of arguments that are not checked.
+
+    Parameters
+    ----------
+    gram : ndarray, shape (p, p)
+        ``XᵀX``, overwritten.
+    right : ndarray, shape (p,)
+        ``Xᵀy``.
+    w : ndarray, shape (p, K)
+        Source weights w̃ in columns.
+    n : int
+        Number of samples.
+    gamma : float
+        Ridge penalty γ.
+
+    Returns
+    -------
+    ndarray, shape (p, K+1)
+        w₀ and w₁ in columns.
+    """
     return _solve(gram, n, gamma, np.column_stack([right / n, gamma * w]))
 
 
 def dual(gram: FloatArray, y: FloatArray, Xw: FloatArray, gamma: float) -> FloatArray:
-    """Return C with ``(w₀, w₁) = XᵀC + (0, w̃)`` from ``gram = XXᵀ``, which is overwritten, y and Xw̃, shape (n, K)."""
+    """Solve the n × n system, of arguments that are not checked.
+
+    Parameters
+    ----------
+    gram : ndarray, shape (n, n)
+        ``XXᵀ``, overwritten.
+    y : ndarray, shape (n,)
+        Responses.
+    Xw : ndarray, shape (n, K)
+        ``Xw̃``.
+    gamma : float
+        Ridge penalty γ.
+
+    Returns
+    -------
+    ndarray, shape (n, K+1)
+        C, with which ``(w₀, w₁) = XᵀC + (0, w̃)``.
+    """
     return _solve(gram, len(y), gamma, np.column_stack([y, -Xw]) / len(y))
 
 

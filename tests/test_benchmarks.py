@@ -14,10 +14,23 @@ BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
     [
         ("closed_form.py", ["--points", "1000", "--quad-points", "3", "--repeats", "1"], "against quad"),
         ("import_time.py", ["--repeats", "1"], "import rmt_alpha / import numpy"),
+        (
+            "simulators.py",
+            ["--size", "1000", "--largest", "2000", "--largest-dense", "120", "--repeats", "1", "--out", "a.png"],
+            "plain / streaming",
+        ),
+        (
+            "aspect_ratio.py",
+            ["--p", "40", "--points", "3", "--trials", "20", "--dense-trials", "5", "--out", "a.png"],
+            "z",
+        ),
+        ("convergence.py", ["--size", "1000", "--trials", "10", "--precision", "1", "--out", "a.png"], "slope"),
+        ("universality.py", ["--scales", "1", "--trials", "3", "--test-size", "20"], "student"),
     ],
 )
-def test_script_runs(script, arguments, says):
+def test_script_runs(script, arguments, says, tmp_path):
     command = [sys.executable, str(BENCHMARKS / script), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert says in done.stdout
+    assert ("--out" in arguments) == (tmp_path / "a.png").exists()

@@ -3,8 +3,13 @@
 import csv
 import json
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
+import time
+import tomllib
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -208,12 +213,330 @@ def test_transfer_reads_files_and_writes_csv(run, tmp_path):
     assert "p = 4 features" in out
 
 
+GRID = """
+trials = 8
+seed = 3
+method = "dense"
+
+[grid]
+beta = [0.2, 0.8]
+n = [10, 20]
+p = [15, 30]
+gamma = 0.1
+n_source = 40
+gamma_source = {start = 0.1, stop = 10, num = 3, spacing = "log"}
+alpha = [0.5, "optimal"]
+together = [["n", "p"]]
+"""
+
+
+@pytest.fixture
+def sweep_file(tmp_path):
+    (tmp_path / "sweep.toml").write_text(GRID, encoding="utf-8")
+    return tmp_path / "sweep.toml"
+
+
+def read_csv(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_sweep_writes_trials_and_table(run, tmp_path, sweep_file):
+    status, out, err = run("sweep", sweep_file, "--out", "results.sqlite")
+    assert (status, err) == (0, "")
+    assert "12 points at 2 values of α, 8 trials" in out
+    assert "results.sqlite" in out
+    rows = read_csv(tmp_path / "results.csv")
+    assert len(rows) == 24
+    setting = {"n": 20, "p": 30, "gamma": 0.1, "n_source": 40, "gamma_source": 1.0}
+    row = next(r for r in rows if (r["beta"], r["n"], r["gamma_source"], r["alpha"]) == ("0.8", "20", "1.0", "0.5"))
+    sim = ra.simulate([0.2, 0.8], **setting, trials=8, seed=np.random.SeedSequence(3, spawn_key=(4,)), method="dense")
+    assert float(row["accuracy"]) == ra.accuracy(0.5, 0.8, **setting)
+    assert float(row["simulated_accuracy"]) == pytest.approx(sim[1].accuracy(0.5).value, rel=1e-14)
+    largest = max(abs(float(r["z"])) for r in rows)
+    assert f"{largest:.2f}" in out
+
+    status, out, _ = run("sweep", sweep_file, "--out", "more.sqlite", "--csv", "table.csv", "--workers", 2, "--json")
+    data = strict_json(out)
+    assert status == 0
+    assert data["largest_z"] == largest
+    assert (data["points"], data["rows"], data["trials"], data["seed"]) == (12, 24, 8, 3)
+    assert (data["axes"], data["out"], data["csv"]) == (
+        ["beta", "n_p", "gamma_source", "alpha"],
+        "more.sqlite",
+        "table.csv",
+    )
+    assert (tmp_path / "table.csv").read_bytes() == (tmp_path / "results.csv").read_bytes()
+    assert not (tmp_path / "more.csv").exists()
+
+
+def test_sweep_takes_trials_and_seed_from_the_command_line_first(run, tmp_path, sweep_file):
+    assert run("sweep", sweep_file, "--out", "a.sqlite", "--trials", 2, "--seed", 9)[0] == 0
+    sim = ra.simulate(0.5, 10, 20, 0.1, trials=2, seed=np.random.SeedSequence(0, spawn_key=(0,)))
+    assert {row["trials"] for row in read_csv(tmp_path / "a.csv")} == {"2"}
+    (tmp_path / "least.toml").write_text("[grid]\nbeta = 0.5\nn = 10\np = 20\ngamma = 0.1\n", encoding="utf-8")
+    assert run("sweep", "least.toml", "--out", "b.sqlite", "--trials", 2)[0] == 0  # seed 0, as everywhere
+    assert [row["alpha"] for row in read_csv(tmp_path / "b.csv")] == ["0", "1", "optimal"]
+    assert float(read_csv(tmp_path / "b.csv")[1]["simulated_accuracy"]) == sim.accuracy(1.0).value
+    assert json.loads(run("sweep", "least.toml", "--out", "c.sqlite", "--json")[1])["trials"] == 100
+
+
+def test_sweep_of_theory_alone_keeps_no_trials(run, tmp_path, sweep_file):
+    status, out, _ = run("sweep", sweep_file, "--out", "a.sqlite", "--trials", 0)
+    assert status == 0
+    assert "no trials" in out
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.csv", "sweep.toml"]
+    assert "simulated_accuracy" not in read_csv(tmp_path / "a.csv")[0]
+
+
+def test_sweep_ranges(run, tmp_path):
+    text = """
+    [grid]
+    beta = {start = -0.5, stop = 0.5, num = 3}
+    n = {start = 10, stop = 1000, num = 4, spacing = "log"}
+    p = 50
+    gamma = {start = 1e-2, stop = 1e2, num = 3, spacing = "log"}
+    alpha = {start = 0, stop = 1, num = 2}
+    """
+    (tmp_path / "ranges.toml").write_text(text, encoding="utf-8")
+    assert run("sweep", "ranges.toml", "--out", "a.sqlite", "--trials", 0)[0] == 0
+    rows = read_csv(tmp_path / "a.csv")
+    assert len(rows) == 3 * 4 * 3 * 2
+    assert {row["beta"] for row in rows} == {"-0.5", "0.0", "0.5"}
+    assert {row["n"] for row in rows} == {"10", "46", "215", "1000"}  # counts are rounded
+    assert sorted(float(row["gamma"]) for row in rows)[::24] == pytest.approx([0.01, 1.0, 100.0])
+    assert {row["alpha"] for row in rows} == {"0.0", "1.0"}
+
+
+def test_the_sweep_that_help_shows_runs(run, tmp_path):
+    text = run("sweep", "--help")[1].split("with sweep.toml such as")[1]
+    assert tomllib.loads(text) == tomllib.loads(cli.SWEEP)
+    (tmp_path / "sweep.toml").write_text(text, encoding="utf-8")
+    example = run("sweep", "--help")[1].split("example: rmt-alpha ")[1].splitlines()[0].split()
+    status, out, err = run(*example, "--trials", 3)
+    assert status == 0, err
+    assert "12 points" in out
+
+
+def test_sweep_continues_only_what_it_is_told_to(run, tmp_path, sweep_file):
+    command = ["sweep", sweep_file, "--out", "a.sqlite"]
+    assert run(*command, "--resume", "--trials", 3)[0] == 0  # nothing there yet: a start
+    kept, table = (tmp_path / "a.sqlite").read_bytes(), (tmp_path / "a.csv").read_bytes()
+    status, out, err = run(*command)
+    assert (status, out) == (2, "")
+    assert "--out a.sqlite is there already" in err
+    assert "--resume" in err
+
+    other = tmp_path / "other.toml"
+    for old, new, what in (("0.8", "0.7", "problem"), ("seed = 3", "seed = 4", "seed"), ("n = [10", "n = [11", "n is")):
+        other.write_text(GRID.replace(old, new), encoding="utf-8")
+        status, out, err = run("sweep", other, "--out", "a.sqlite", "--resume")
+        assert (status, out) == (2, "")
+        assert "a.sqlite belongs to another" in err
+        assert what in err
+        assert (tmp_path / "a.sqlite").read_bytes() == kept
+        assert (tmp_path / "a.csv").read_bytes() == table
+
+    assert run(*command, "--resume")[0] == 0
+    assert run("sweep", sweep_file, "--out", "b.sqlite")[0] == 0
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_sweep_overwrites_nothing_that_was_not_named(run, tmp_path, sweep_file):
+    (tmp_path / "a.csv").write_text("precious", encoding="utf-8")
+    status, _, err = run("sweep", sweep_file, "--out", "a.sqlite")
+    assert status == 2
+    assert "a.csv" in err
+    assert "--csv" in err
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8") == "precious"
+    assert not (tmp_path / "a.sqlite").exists()
+    assert run("sweep", sweep_file, "--out", "a.sqlite", "--csv", "a.csv", "--trials", 2)[0] == 0  # named
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database at all", b"SQLite format 3\0" + bytes(500)])
+def test_sweep_leaves_foreign_files_as_they_are(run, tmp_path, sweep_file, content):
+    (tmp_path / "a.sqlite").write_bytes(content)
+    status, out, err = run("sweep", sweep_file, "--out", "a.sqlite", "--resume")
+    assert (status, out) == (2, "")
+    assert "a.sqlite" in err
+    assert "Traceback" not in err
+    assert (tmp_path / "a.sqlite").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("seed = 3", "seed = ", ["not a TOML file"]),
+        ("seed = 3", "seed = \udcff", ["not a TOML file"]),
+        ("[grid]", "[grd]", ["[grid]"]),
+        ("[grid]", "grid = 3\n[other]", ["[grid]"]),
+        ("seed = 3", "sed = 3", ["sed is unknown", "seed"]),
+        ("beta = ", "bta = ", ["grid.bta is unknown", "beta"]),
+        ("gamma = 0.1\n", "", ["grid.gamma is missing"]),
+        ("seed = 3", "seed = 3.0", ["seed must be of type int", "3.0"]),
+        ("seed = 3", "seed = true", ["seed must"]),
+        ("seed = 3", "seed = -3", ["seed must"]),
+        ("trials = 8", "trials = 'many'", ["trials must", "'many'"]),
+        ("trials = 8", "trials = -1", ["trials must"]),
+        ('"dense"', '"guess"', ["method must", "guess"]),
+        ('"dense"', "1", ["method must", "str"]),
+        ("seed = 3", 'noise = "pink"', ["noise must", "pink"]),
+        ("seed = 3", 'noise = "student"', ["dof is required"]),
+        ("seed = 3", 'noise = "student"\ndof = "5"', ["dof must"]),
+        ("seed = 3", "test_size = 5", ["test_size"]),
+        ("[0.2, 0.8]", "[0.2, 1.8]", ["beta must", "1.8"]),
+        ("[0.2, 0.8]", "[0.2, true]", ["grid.beta must", "True"]),
+        ("[0.2, 0.8]", "[0.2, [0.8]]", ["grid.beta must"]),
+        ("[0.2, 0.8]", '"0.2"', ["beta must", "0.2"]),
+        ("[0.2, 0.8]", "1979-05-27", ["grid.beta must"]),
+        ("[0.2, 0.8]", "nan", ["beta must"]),
+        ("[0.2, 0.8]", "[]", ["beta must"]),
+        ("n = [10, 20]", "n = [10, 20.5]", ["n must be an integer", "20.5"]),
+        ("n = [10, 20]", "n = [10, 20, 30]", ["together", "n has 3", "p has 2"]),
+        ("n = [10, 20]", "n = 10", ["together", "n is a single value"]),
+        ("gamma = 0.1", "gamma = -0.1", ["gamma must"]),
+        ("n_source = 40\n", "", ["gamma_source needs n_source"]),
+        ('[["n", "p"]]', '[["n", "q"]]', ["together", "'q'"]),
+        ('[["n", "p"]]', '["n", "p"]', ["together"]),
+        ('"optimal"', '"best"', ["alpha must", "best"]),
+        ("start = 0.1, ", "", ["grid.gamma_source must have start"]),
+        ("num = 3", "num = 3, step = 1", ["grid.gamma_source", "step"]),
+        ("num = 3", "num = 0", ["grid.gamma_source.num must"]),
+        ("num = 3", "num = 2.5", ["grid.gamma_source.num must"]),
+        ("num = 3", "num = 1000000000000", ["grid.gamma_source.num"]),
+        ("start = 0.1", "start = 0", ["grid.gamma_source.start must"]),
+        ("start = 0.1", "start = 'a'", ["grid.gamma_source.start must"]),
+        ("stop = 10", "stop = inf", ["grid.gamma_source.stop must"]),
+        ('"log"', '"cubic"', ["grid.gamma_source.spacing must", "cubic"]),
+    ],
+)
+def test_a_bad_sweep_file_is_exit_2_and_names_file_and_key(run, tmp_path, old, new, words):
+    assert old in GRID
+    (tmp_path / "bad.toml").write_bytes(GRID.replace(old, new, 1).encode("utf-8", "surrogateescape"))
+    status, out, err = run("sweep", "bad.toml", "--out", "a.sqlite")
+    assert (status, out) == (2, "")
+    assert "Traceback" not in err
+    for word in ("bad.toml", *words):
+        assert word in err
+    assert [file.name for file in tmp_path.iterdir()] == ["bad.toml"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "word"),
+    [
+        (["sweep.toml"], "--out"),
+        (["no.toml", "--out", "a.sqlite"], "no.toml"),
+        ([".", "--out", "a.sqlite"], "."),
+        (["sweep.toml", "--out", "."], "--out"),
+        (["sweep.toml", "--out", "no/such/a.sqlite"], "--out"),
+        (["sweep.toml", "--out", "a.csv"], "different"),
+        (["sweep.toml", "--out", "a.sqlite", "--csv", "sweep.toml"], "different"),
+        (["sweep.toml", "--out", "a.sqlite", "--csv", "no/such/a.csv"], "--csv"),
+        (["sweep.toml", "--out", "a.sqlite", "--workers", "0"], "--workers"),
+        (["sweep.toml", "--out", "a.sqlite", "--trials", "-1"], "--trials"),
+        (["sweep.toml", "--out", "a.sqlite", "--seed", "-1"], "--seed"),
+    ],
+)
+@pytest.mark.usefixtures("sweep_file")
+def test_bad_input_of_sweep_is_exit_2(run, tmp_path, argv, word):
+    status, out, err = run("sweep", *argv)
+    assert (status, out) == (2, "")
+    assert word in err
+    assert "Traceback" not in err
+    assert [file.name for file in tmp_path.iterdir()] == ["sweep.toml"]
+
+
+LONG = """
+trials = 256
+seed = 5
+method = "dense"
+
+[grid]
+beta = 0.5
+n = {start = 20, stop = 59, num = 40}
+p = 30
+gamma = [0.1, 1.0]
+"""
+MAIN = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from rmt_alpha.cli import main; "
+
+
+def start_sweep(folder, *options):
+    """Start `rmt-alpha sweep` in a process of its own."""
+    (folder / "long.toml").write_text(LONG, encoding="utf-8")
+    command = [sys.executable, "-c", MAIN + "sys.exit(main())", "sweep", "long.toml", "--out", "long.sqlite", *options]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_progress(process, path):
+    """Wait until the process has saved something."""
+    before = None
+    while process.poll() is None:
+        size = path.stat().st_size if path.exists() else None
+        if before is not None and size > before:
+            return
+        before = size
+        time.sleep(0.005)
+
+
+def saved_chunks(path):
+    """Count what a process that is dead has saved."""
+    if not path.exists():
+        return 0
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT count(*) FROM chunks").fetchone()[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c_in_a_sweep_leaves_a_file_that_is_continued(tmp_path):
+    path = tmp_path / "long.sqlite"
+    process = start_sweep(tmp_path, "--workers", "1")
+    wait_for_progress(process, path)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err == "long.sqlite keeps what is finished: the same command with --resume continues\ninterrupted\n"
+    assert not (tmp_path / "long.csv").exists()
+    assert 0 < saved_chunks(path) < 80
+    out, err = start_sweep(tmp_path, "--resume").communicate(timeout=120)
+    assert "80 points" in out, err
+    assert saved_chunks(path) == 80
+    assert len(read_csv(tmp_path / "long.csv")) == 240
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_sweep_that_is_killed_ten_times_gives_the_same_table(tmp_path):
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    undisturbed.mkdir()
+    disturbed.mkdir()
+    begun = time.monotonic()
+    out, err = start_sweep(undisturbed).communicate(timeout=120)
+    assert "80 points" in out, err
+    duration = time.monotonic() - begun
+    rng, path, counts = np.random.default_rng(0), disturbed / "long.sqlite", []
+    for kill in range(10):
+        process = start_sweep(disturbed, "--resume", "--workers", "1")
+        if kill % 2:  # in the middle of the work; the others anywhere, while it starts too
+            wait_for_progress(process, path)
+        time.sleep(rng.uniform(0.0, 0.05 if kill % 2 else 0.3) * duration)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL  # it was not finished yet
+        counts.append(saved_chunks(path))
+        assert not (disturbed / "long.csv").exists()
+    assert counts == sorted(counts)  # nothing that was finished was lost
+    assert 0 < counts[-1] < 80
+    out, err = start_sweep(disturbed, "--resume").communicate(timeout=120)
+    assert "80 points" in out, err
+    assert (disturbed / "long.csv").read_bytes() == (undisturbed / "long.csv").read_bytes()
+
+
 def test_the_seed_decides(run):
     texts = [run("compare", *PROBLEM, "--trials", 10, "--seed", seed)[1] for seed in (1, 1, 2)]
     assert texts[0] == texts[1] != texts[2]
 
 
-@pytest.mark.parametrize("command", ["demo", "optimal", "curve", "compare", "errata", "transfer"])
+@pytest.mark.parametrize("command", ["demo", "optimal", "curve", "compare", "errata", "transfer", "sweep"])
 def test_every_command_has_help_with_an_example(run, command):
     status, out, _ = run(command, "--help")
     assert status == 0
@@ -249,7 +572,7 @@ def test_version(run):
         (["optimal", *PROBLEM, "--mu", "-0.5"], "mu"),
         (["optimal", *PROBLEM, "--trials", "-3"], "trials"),
         (["optimal", *PROBLEM, "--trials", "1", "--n", "10.5"], "n must be an integer"),
-        (["optimal", *PROBLEM, "--trials", "1", "--n", "1e12"], "n=1000000000000"),
+        (["optimal", *PROBLEM, "--trials", "1", "--n", "1e16"], "n must be at most 2^53"),
         (["optimal", *PROBLEM, "--seed", "-1", "--trials", "1"], "seed"),
         (["optimal", *PROBLEM, "--seed", "x"], "--seed"),
         (["optimal", *PROBLEM[:-2]], "gamma_source"),

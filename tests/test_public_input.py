@@ -44,6 +44,7 @@ CALLS = {
     "FixedSource": (ra.FixedSource, {"weights": [1.0, 0.0]}),
     "Transfer": (ra.Transfer, {"target": MIXTURE, "n": 10, "gamma": 0.1, "sources": [ra.FixedSource([1.0, 0.0])]}),
     "Transfer.simulate": (PROBLEM.simulate, {"trials": 2, "seed": 0, "method": "dense", "workers": 1}),
+    "sweep": (ra.sweep, TRAINED | {"label_noise": 0.1, "trials": 2, "seed": 0, "method": "dense", "together": ()}),
     "compare": (compare, {"simulation": RUN, "alpha": [1.0], "law": LAW}),
     "Simulation.accuracy": (RUN.accuracy, {"alpha": 1.0}),
     "Simulation.risk": (RUN.risk, {"alpha": 1.0}),

@@ -76,7 +76,15 @@ class Noise:
         return out
 
     def fill(self, stream: np.random.Generator, out: FloatArray) -> None:
-        """Draw into a C-contiguous array."""
+        """Draw into an array.
+
+        Parameters
+        ----------
+        stream : numpy.random.Generator
+            Where the random numbers come from.
+        out : ndarray
+            Filled; C-contiguous, float64.
+        """
         match self.name:
             case "gaussian":
                 stream.standard_normal(out=out)

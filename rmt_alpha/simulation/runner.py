@@ -195,16 +195,21 @@ def run(
         stack.enter_context(one_blas_thread())
         saved = None if path is None else stack.enter_context(opened(path, _binding(jobs)))
         ledger = _Ledger(jobs, trials, saved)
-        bar = tqdm(
-            total=len(jobs) * trials, initial=ledger.trials_done(), desc="trials", unit="trial", disable=not progress
-        )
-        ledger.bar = stack.enter_context(bar)
+        if progress:
+            bar = _Bar(total=len(jobs) * trials, initial=ledger.trials_done(), desc="trials", unit="trial")
+            ledger.bar = stack.enter_context(bar)
         if executor is not None:
             _work(ledger, executor, _WINDOW, own=False)
         elif not ledger.complete():
             with ThreadPoolExecutor(workers, thread_name_prefix="rmt_alpha") as threads:
                 _work(ledger, threads, 2 * workers, own=True)
         return ledger.records
+
+
+class _Bar(tqdm):  # type: ignore[misc]
+    """A bar without a thread that watches it: one that waits for the bar's lock would keep Ctrl-C from ending."""
+
+    monitor_interval = 0
 
 
 class _Chunk(NamedTuple):
@@ -292,7 +297,8 @@ class _Ledger:
             self._place(chunk, arrays)
             if self._checkpoint is not None:
                 self._unsaved.append((chunk, arrays))
-            self.bar.update(chunk.trials)
+            if self.bar is not None:
+                self.bar.update(chunk.trials)
 
     def save(self) -> None:
         """Save what has been entered since the last time."""

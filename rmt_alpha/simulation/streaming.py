@@ -36,7 +36,7 @@ import numpy as np
 from rmt_alpha._jit import jit, routine
 from rmt_alpha._random import stream
 from rmt_alpha._validation import FloatArray, integer
-from rmt_alpha.elimination import Size, absorb, absorb_inverse, corner, corner_inverse, start
+from rmt_alpha.elimination import absorb, absorb_inverse, corner, corner_inverse, start
 from rmt_alpha.problem import Experiment, FixedSource, GaussianMixture, Source, check_sources
 from rmt_alpha.simulation.runner import digest
 
@@ -111,7 +111,8 @@ def _draw(
     for i in range(2):
         for b in range(count):
             normals[i, b] = rng.standard_normal()
-    bound[:count] = 0.0
+    for b in range(count):
+        bound[b] = 0.0
     upper, lower = n - j, p - k - j
     _propose(normals[0], count, upper, scale, bound, columns[0])
     _propose(normals[1], count, lower, scale, bound, columns[last])
@@ -147,7 +148,7 @@ def _resolve(
     norms: FloatArray,
     weights: FloatArray,
     flipped: FloatArray,
-    size: Size,
+    size: tuple[float, ...],
     first: FloatArray,
     gram: FloatArray,
 ) -> None:
@@ -162,7 +163,7 @@ def _resolve(
     C, E = np.empty((state, state)), np.empty((state, state))
     C0, E0 = np.empty((state, state)), np.empty((state, state))
     columns, final = np.empty((state + 1, _BLOCK)), np.empty((state + 1, q))
-    own = np.empty((state + 1, 1))
+    own, c = np.empty((state + 1, 1)), np.empty(k + 1)
     normals, bound = np.empty((2, _BLOCK)), np.empty(_BLOCK)
     for trial in range(len(flipped)):
         clock = rng.standard_exponential()
@@ -179,22 +180,23 @@ def _resolve(
         _draw(rng, q - 1, q, n, p, q, clock, final, normals, bound)
         share = flipped[trial]
         for i in range(len(norms)):
-            C[:, :] = C0
-            E[:, :] = E0
-            if q == 2:
-                own[:, 0] = final[:, 0]
-                own[1, 0] += 2.0 * math.sqrt(share * (1.0 - share)) * norms[i]
-                if p > n:
-                    absorb_inverse(C, E, own, 1, gamma, size)
-                else:
-                    absorb(C, E, own, 1, gamma, size)
-            c = final[q:, q - 1].copy()
+            written = first[trial, i], gram[trial, i]
+            for a in range(state):
+                for b in range(state):
+                    C[a, b] = C0[a, b]
+                    E[a, b] = E0[a, b]
+            for a in range(state + 1):
+                own[a, 0] = final[a, 0]
+            own[1, 0] += 2.0 * math.sqrt(share * (1.0 - share)) * norms[i]
+            for a in range(k + 1):
+                c[a] = final[q + a, q - 1]
             c[0] += (1.0 - 2.0 * share) * norms[i]
-            C1, E1, means, products = C[q - 1 :, q - 1 :], E[q - 1 :, q - 1 :], first[trial, i], gram[trial, i]
             if p > n:
-                corner_inverse(C1, E1, c, weights[trial, i], gamma, means, products)
+                absorb_inverse(C, E, own, q - 1, gamma, size)
+                corner_inverse(C[q - 1 :, q - 1 :], E[q - 1 :, q - 1 :], c, weights[trial, i], gamma, *written)
             else:
-                corner(C1, E1, c, weights[trial, i], gamma, means, products)
+                absorb(C, E, own, q - 1, gamma, size)
+                corner(C[q - 1 :, q - 1 :], E[q - 1 :, q - 1 :], c, weights[trial, i], gamma, *written)
 
 
 @dataclass(frozen=True, eq=False)

@@ -236,7 +236,7 @@ def test_ctrl_c_between_chunks_of_threads_keeps_what_is_finished(at, tmp_path, m
             started.append(root.spawn_key[-1])
             return super().sample(root, trials)
 
-    class Bar(runner.tqdm):
+    class Bar(runner._Bar):
         updates = 0
 
         def update(self, n=1):
@@ -245,9 +245,9 @@ def test_ctrl_c_between_chunks_of_threads_keeps_what_is_finished(at, tmp_path, m
                 raise KeyboardInterrupt
             return super().update(n)
 
-    monkeypatch.setattr(runner, "tqdm", Bar)
+    monkeypatch.setattr(runner, "_Bar", Bar)
     with pytest.raises(KeyboardInterrupt):
-        run_one(Remembers(seconds=0.02), workers=2, checkpoint=path)
+        run_one(Remembers(seconds=0.02), workers=2, checkpoint=path, progress=True)
     assert len(started) >= at + 1
     assert [chunk for chunk, _ in chunks_in(path)] == sorted(started)  # what was running was awaited
     monkeypatch.undo()
@@ -454,13 +454,13 @@ def test_progress_is_on_standard_error_only_and_starts_where_the_checkpoint_does
     assert capsys.readouterr() == ("", "")
     bars = []
 
-    class Bar(runner.tqdm):
+    class Bar(runner._Bar):
         def __init__(self, **options):
             bars.append(options)
             super().__init__(**options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "tqdm", Bar)
+        patch.setattr(runner, "_Bar", Bar)
         run_one(checkpoint=path, progress=True)
         run_one(checkpoint=path, progress=True)
         run_one(trials=5, checkpoint=path, progress=True)
