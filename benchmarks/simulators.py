@@ -62,7 +62,7 @@ def plain_numpy(rng: np.random.Generator, alpha: float = 1.0) -> float:
         return np.outer(y, mean) + rng.standard_normal((size, p)), y
 
     X, y = data(n_source, mu)
-    source = np.linalg.solve(X.T @ X / n_source + gamma_source * np.eye(p), np.eye(p)) @ X.T @ y / n_source
+    source = np.linalg.solve(X.T @ X / n_source + gamma_source * np.eye(p), np.eye(p)) @ (X.T @ y / n_source)
     X, y = data(n, mu_beta)
     resolvent = np.linalg.solve(X.T @ X / n + gamma * np.eye(p), np.eye(p))
     w = resolvent @ (X.T @ y / n + alpha * gamma * source)

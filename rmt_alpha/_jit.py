@@ -12,10 +12,15 @@ There is none for generalised ufuncs: Numba caches those in two files that know 
 process compiled, and processes that compile at the same time leave a mixture that crashes.
 
 Kernels compile at their first call, run without the interpreter's lock, follow NumPy's error model (1/0 is inf, not an
-exception) and keep strict IEEE arithmetic. Compiled code is cached on disk in a folder whose name holds a hash of this
-package's sources: Numba itself looks only at the file of the outermost function, and would run a stale kernel after an
-edit in another module. A process that forks while one of its threads compiles leaves the child a lock that nobody
-opens: call what the children will call once before, or spawn them.
+exception) and keep strict IEEE arithmetic. A process that forks while one of its threads compiles leaves the child a
+lock that nobody opens: call what the children will call once before, or spawn them.
+
+Compiled code is cached on disk in a folder whose name holds a hash of this package's sources: Numba itself looks only
+at the file of the outermost function, and would run a stale kernel after an edit in another module. In the folder every
+piece of code has an index of its own. Numba would list all signatures of a function in one, for all processors, and
+name the files of code by their number in the list, without a lock: processes that compile different pieces at the same
+time leave an index that takes one for another, which fails, or crashes, in every process that comes later. Hence the
+folder is that of one version of Numba and one processor, and `_CacheFiles` keeps the signatures of a routine apart.
 
 With ``NUMBA_DISABLE_JIT=1`` the same names run the plain Python functions, so that coverage and debuggers see every
 branch.
@@ -74,10 +79,33 @@ def routine(function: Kernel) -> Kernel:
             with _lock:
                 if compiled is None:
                     with _cache_folder() as cached:
-                        compiled = _numba.njit(error_model="numpy", nogil=True, cache=cached)(function)
+                        dispatcher = _numba.njit(error_model="numpy", nogil=True, cache=cached)(function)
+                    if cached:
+                        dispatcher._cache._cache_file = _CacheFiles(dispatcher._cache)
+                    compiled = dispatcher  # which other threads call from here on
         return compiled(*args)
 
     return cast(Kernel, call)
+
+
+class _CacheFiles:
+    """The files of a routine in Numba's cache: an index and a file of code for each signature."""
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+
+    def _of(self, key: Any) -> Any:
+        function, place = self._cache._impl.filename_base, self._cache._impl.locator
+        files = _numba.core.caching.IndexDataCacheFile
+        return files(self._cache.cache_path, f"{function}-{_digest(repr(key))}", place.get_source_stamp())
+
+    def load(self, key: Any) -> Any:
+        """Return what is stored under Numba's key (signature, processor, bytecode), or None."""
+        return self._of(key).load(key)
+
+    def save(self, key: Any, data: Any) -> None:
+        """Store the data under the key; who stores the same at the same time stores it in the same place."""
+        self._of(key).save(key, data)
 
 
 def ufunc(function: Callable[..., float]) -> Ufunc:
@@ -169,9 +197,9 @@ def _cache_folder() -> Iterator[bool]:
 
 @cache
 def _cache_path() -> str | None:
-    """Return the cache folder of these sources, or None where it cannot be written."""
+    """Return the cache folder of these sources and this compiler, or None where it cannot be written."""
     root = config.CACHE_DIR or os.path.join(_user_cache(), "rmt_alpha")
-    folder = os.path.join(root, f"rmt_alpha-{_source_hash()}")
+    folder = os.path.join(root, f"rmt_alpha-{_source_hash()}-{_compiler_hash()}")
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError:
@@ -195,6 +223,15 @@ def _source_hash() -> str:
         digest.update(str(path.relative_to(package)).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _compiler_hash() -> str:
+    processor = _numba.core.registry.cpu_target.target_context.codegen().magic_tuple()
+    return _digest(repr((_numba.__version__, processor)))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _interpreted(function: Callable[..., float]) -> Ufunc:

@@ -18,14 +18,28 @@ from numpy.typing import ArrayLike
 from scipy.linalg import lapack
 
 from rmt_alpha._blas import one_blas_thread
-from rmt_alpha._validation import FloatArray, broadcast_shape, integer, plain, real, real_array
+from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, integer, plain, real, real_array
 
 _SEMIDEFINITE = 1e-10
 """How far a covariance may be from symmetric and positive semi-definite, relative to its Frobenius norm."""
 
 
+class _ReadOnly:
+    """Arrays of a frozen problem, its cached ones included: read-only, also after pickling, which forgets it."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            self.__dict__[name] = _read_only(value) if isinstance(value, np.ndarray) else value
+
+
+def _read_only(array: FloatArray) -> FloatArray:
+    array = np.asarray(array)
+    array.flags.writeable = False
+    return array
+
+
 @dataclass(frozen=True, eq=False)
-class Isotropic:
+class Isotropic(_ReadOnly):
     """One isotropic transfer problem, or an array of them (all parameters broadcast).
 
     Arrays are not copied: they were checked as they are, and must not be changed afterwards.
@@ -115,7 +129,7 @@ class Isotropic:
 
 
 @dataclass(frozen=True, eq=False)
-class Experiment:
+class Experiment(_ReadOnly):
     """An isotropic problem that can be carried out: whole numbers of samples and features, one value of each parameter.
 
     Only `beta` may be an array: one experiment then serves all its entries, which share source and noise.
@@ -164,19 +178,11 @@ class Experiment:
         if self.p == 1 and self.mu_perp != 0.0 and np.any(np.abs(self.beta) != 1.0):
             raise ValueError("p must be at least 2 unless |beta| = 1 or mu_perp = 0: p = 1 has no room for mu_perp")
 
-
-class _ReadOnly:
-    """Arrays of a frozen problem, its cached ones included: read-only, also after pickling, which forgets it."""
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            self.__dict__[name] = _read_only(value) if isinstance(value, np.ndarray) else value
-
-
-def _read_only(array: FloatArray) -> FloatArray:
-    array = np.asarray(array)
-    array.flags.writeable = False
-    return array
+    @property
+    def coordinates(self) -> FloatArray:
+        """The target mean μ_β of each β along μ and along μ_⊥, shape (..., 2)."""
+        across = np.sqrt((1.0 - self.beta) * (1.0 + self.beta))
+        return np.stack([self.beta * self.mu, across * self.mu_perp], axis=-1)
 
 
 def _vector(name: str, value: ArrayLike) -> FloatArray:
@@ -197,7 +203,8 @@ class GaussianMixture(_ReadOnly):
         μ, the mean of the class y = 1.
     covariance : array_like, shape (), (p,) or (p, p), optional
         Σ: a multiple of the identity, its diagonal, or the full matrix, symmetric and positive semi-definite to 1e-10
-        of its Frobenius norm. None: the identity. A full matrix that is diagonal is kept as its diagonal.
+        of its Frobenius norm. None: the identity. A full matrix that is diagonal is kept as its diagonal, and a
+        constant diagonal as a number.
     label_noise : float, default 0
         Probability ε in [0, ½) that a training label is flipped.
 
@@ -316,8 +323,11 @@ def _covariance(value: ArrayLike, p: int) -> FloatArray:
         raise ValueError(f"covariance must have shape (), ({p},) or ({p}, {p}) to fit mean, got {covariance.shape}")
     if covariance.ndim == 2 and np.count_nonzero(covariance) == np.count_nonzero(covariance.diagonal()):
         covariance = covariance.diagonal()
+    if covariance.ndim == 1 and (covariance == covariance[0]).all():
+        covariance = covariance[0]
     if covariance.ndim < 2:
         return _read_only(real_array("covariance", covariance, 0.0).copy())
+    check_memory(f"a covariance of p={p} with its eigenvectors", 40.0 * p * p)
     scale = np.abs(covariance).max()
     unit = covariance / scale
     norm = float(np.linalg.norm(unit))

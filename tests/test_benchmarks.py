@@ -34,3 +34,11 @@ def test_script_runs(script, arguments, says, tmp_path):
     assert done.returncode == 0, done.stderr
     assert says in done.stdout
     assert ("--out" in arguments) == (tmp_path / "a.png").exists()
+
+
+def test_a_large_draw_takes_no_more_memory_than_a_small_one():
+    peaks = []
+    for size in ("1000", "1000000"):
+        command = [sys.executable, str(BENCHMARKS / "simulators.py"), "--draw", size]
+        peaks.append(float(subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout))
+    assert peaks[1] - peaks[0] < 20  # MB; three numbers per dimension would be 24

@@ -7,8 +7,10 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import numba
 import numpy as np
 import pytest
 
@@ -72,9 +74,19 @@ def test_cache_folder_is_named_after_the_sources(copied_package, tmp_path, monke
     monkeypatch.setattr(_jit.config, "CACHE_DIR", str(tmp_path / "cache"))
     first = _jit._cache_path.__wrapped__()
     assert os.path.isdir(first)
-    assert first == str(tmp_path / "cache" / f"rmt_alpha-{_jit._source_hash()}")
+    assert first == str(tmp_path / "cache" / f"rmt_alpha-{_jit._source_hash()}-{_jit._compiler_hash()}")
     (copied_package / "laws.py").write_text("changed")
     assert _jit._cache_path.__wrapped__() != first
+
+
+def test_cache_folder_is_that_of_one_compiler_and_one_processor(tmp_path, monkeypatch):
+    code = "from rmt_alpha import _jit; print(_jit._cache_path())"
+    run = run_python(code, NUMBA_CACHE_DIR=str(tmp_path), NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
+    assert run.returncode == 0, run.stderr
+    monkeypatch.setattr(_jit.config, "CACHE_DIR", str(tmp_path))
+    here = _jit._cache_path.__wrapped__()
+    monkeypatch.setattr(_jit.numba, "__version__", "0")
+    assert len({run.stdout.strip(), here, _jit._cache_path.__wrapped__()}) == 3
 
 
 def test_cache_that_cannot_be_made_or_written_is_none(tmp_path, monkeypatch):
@@ -172,6 +184,121 @@ def test_processes_that_compile_together_leave_a_sound_cache(tmp_path):
     later = run_python(f"{start}; {last}", **environment)
     assert [process.returncode for process in (*processes, later)] == [0] * 3
     assert {*map(float, together), float(later.stdout)} == {ra.margin_law(0.5, 20, 30, 0.1).mean[0]}
+
+
+# Routines: a function of many signatures.
+
+
+compiled_only = pytest.mark.skipif(bool(_jit.config.DISABLE_JIT), reason="nothing is compiled")
+
+
+def total(numbers):
+    result = 0.0
+    for number in numbers:
+        result += number
+    return result
+
+
+def totals(folder, sizes, before=""):
+    """Return code that prints the totals of tuples of these sizes, by a routine whose cache is the folder."""
+    return f"""if True:
+        import warnings
+        warnings.simplefilter("error")
+        from rmt_alpha import _jit
+        from tests.test_jit import total
+        _jit._cache_path = lambda: {str(folder)!r}
+        {before}
+        routine = _jit.routine(total)
+        print([routine((1.0,) * size) for size in {sizes}])"""
+
+
+def contents(folder):
+    return {path: path.stat().st_mtime_ns for path in pathlib.Path(folder).rglob("*") if path.is_file()}
+
+
+def assert_cached(folder, sizes):
+    """A new process finds all of these sizes in the cache."""
+    before = contents(folder)
+    later = run_python(totals(folder, sizes))
+    assert later.returncode == 0, later.stderr
+    assert json.loads(later.stdout) == sizes
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("folder", [None, "cache"])
+def test_routines_take_any_signature(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(_jit, "_cache_path", lambda: folder and str(tmp_path / folder))
+    routine = _jit.routine(total)
+    for _ in range(2):
+        assert routine((1.0, 2.0)) == 3.0
+        assert routine(np.array([1.0, 2.0, 3.0])) == 6.0
+        assert routine((1, 2, 3)) == 6.0
+        assert routine(np.arange(6.0)[::2]) == 6.0
+
+
+def test_routines_work_without_the_compiler(monkeypatch):
+    monkeypatch.setattr(_jit.config, "DISABLE_JIT", 1)
+    assert _jit.routine(total) is total
+
+
+@pytest.mark.parametrize("folder", [None, "cache"])
+def test_threads_may_call_a_new_routine_at_once_with_different_signatures(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(_jit, "_cache_path", lambda: folder and str(tmp_path / folder))
+    routine, threads = _jit.routine(total), 8
+    barrier = threading.Barrier(threads)
+
+    def call(size):
+        barrier.wait()
+        return routine((1.0,) * size)
+
+    with ThreadPoolExecutor(threads) as pool:
+        assert list(pool.map(call, range(1, threads + 1))) == list(range(1, threads + 1))
+
+
+@compiled_only
+def test_signatures_that_are_cached_at_once_are_kept_apart(tmp_path, monkeypatch):
+    """Two caches in the worst order: both read what there is, then write index B, index A, code A, code B."""
+    files = numba.core.caching.IndexDataCacheFile
+    save_index, save_data = files._save_index, files._save_data
+    monkeypatch.setattr(_jit, "_cache_path", lambda: str(tmp_path))
+    a, b = _jit.routine(total), _jit.routine(total)
+    late = []
+
+    def save_index_of_a(self, overloads):
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "_save_index", save_index)
+            patch.setattr(files, "_save_data", lambda *arguments: late.append(arguments))
+            assert b((1.0,) * 3) == 3.0
+        save_index(self, overloads)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_save_index", save_index_of_a)
+        assert a((1.0,) * 2) == 2.0
+    assert len(late) == 1
+    save_data(*late[0])
+    assert_cached(tmp_path, [2, 3])
+
+
+@compiled_only
+@pytest.mark.slow
+def test_processes_that_compile_different_signatures_together_leave_a_sound_cache(tmp_path):
+    sizes = [[2, 4, 6, 8], [3, 5, 6, 7]]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", totals(tmp_path, own, before="print('ready', flush=True); input()")],
+            cwd=PACKAGE.parent,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for own in sizes
+    ]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 2
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [json.loads(process.communicate(timeout=120)[0]) for process in processes] == sizes
+    assert_cached(tmp_path, list(range(2, 9)))
 
 
 # Shapes.

@@ -7,7 +7,8 @@ import pytest
 import threadpoolctl
 from scipy.linalg import sqrtm
 
-from rmt_alpha.problem import FixedSource, GaussianMixture, RidgeSource, check_sources
+from rmt_alpha import problem as problem_room
+from rmt_alpha.problem import Experiment, FixedSource, GaussianMixture, Isotropic, RidgeSource, check_sources
 
 RNG = np.random.default_rng(0)
 FULL = (lambda A: A @ A.T)(RNG.standard_normal((6, 6)))
@@ -41,8 +42,16 @@ def test_a_full_matrix_that_is_diagonal_is_kept_as_its_diagonal():
     mixture = GaussianMixture(MEAN, np.diag(np.arange(6.0)))
     assert np.array_equal(mixture.covariance, np.arange(6.0))
     assert mixture.eigenvectors is None
-    assert GaussianMixture([1.0], [[2.0]]).covariance.shape == (1,)
-    assert np.array_equal(GaussianMixture(MEAN, np.zeros((6, 6))).root, np.zeros(6))
+
+
+def test_a_constant_diagonal_is_kept_as_a_number():
+    for covariance in (3.0, np.full(6, 3.0), 3.0 * np.eye(6)):
+        mixture = GaussianMixture(MEAN, covariance)
+        assert mixture.covariance.shape == ()
+        assert mixture.covariance == 3.0
+        assert not mixture.covariance.flags.writeable
+    assert GaussianMixture([1.0], [[2.0]]).covariance.shape == ()
+    assert GaussianMixture(MEAN, np.zeros((6, 6))).root == 0.0
 
 
 @pytest.mark.parametrize("rank", [1, 3, 5])
@@ -127,7 +136,7 @@ def test_pickling_keeps_all_that_a_problem_says():
 def test_a_mixture_tells_its_form():
     assert repr(GaussianMixture(MEAN)) == "GaussianMixture(p=6, covariance=1·I, label_noise=0)"
     assert "full" in repr(GaussianMixture(MEAN, FULL))
-    assert "diagonal" in repr(GaussianMixture(MEAN, np.ones(6)))
+    assert "diagonal" in repr(GaussianMixture(MEAN, np.arange(6.0)))
 
 
 @pytest.mark.parametrize(
@@ -178,3 +187,21 @@ def test_real_numbers_of_samples_are_legal_in_theory():
 @pytest.mark.parametrize("sources", [[], (), iter([FixedSource(MEAN)])])
 def test_sources_come_as_any_iterable(sources):
     assert isinstance(check_sources(GaussianMixture(MEAN), sources), tuple)
+
+
+def test_an_experiment_stays_read_only_when_it_travels():
+    e = pickle.loads(pickle.dumps(Experiment([0.2, 0.8], n=10, p=20, gamma=0.1)))
+    assert not e.beta.flags.writeable
+    assert e.n == 10
+    problem = pickle.loads(pickle.dumps(Isotropic([0.2, 0.8], n=10, p=20, gamma=0.1)))
+    assert not problem.beta.flags.writeable
+    assert problem.shape == (2,)
+
+
+def test_a_covariance_that_does_not_fit_is_refused():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            problem_room, "check_memory", lambda what, size: (_ for _ in ()).throw(ValueError(f"{what} {size}"))
+        )
+        with pytest.raises(ValueError, match="a covariance of p=2"):
+            GaussianMixture([1.0, 0.0], [[2.0, 1.0], [1.0, 2.0]])

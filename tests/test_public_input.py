@@ -37,6 +37,7 @@ CALLS = {
     "method": (ra.simulate, TRAINED | {"trials": 2, "method": "dense"}),
     "noise": (ra.simulate, TRAINED | {"trials": 2, "noise": "student", "dof": 5.0, "test_size": 10}),
     "workers": (ra.simulate, TRAINED | {"trials": 2, "workers": 1}),
+    "progress": (ra.simulate, TRAINED | {"trials": 2, "progress": False}),
     "executor": (ra.simulate, TRAINED | {"trials": 2, "executor": None}),
     "checkpoint": (ra.simulate, TRAINED | {"trials": 2, "checkpoint": None}),
     "GaussianMixture": (ra.GaussianMixture, {"mean": [1.0, 0.0], "covariance": [1.0, 2.0], "label_noise": 0.1}),

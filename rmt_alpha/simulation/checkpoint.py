@@ -1,9 +1,9 @@
 """Checkpoints: the finished chunks of one run, in one SQLite file that survives whatever stops the run.
 
-A checkpoint is bound to its problems, their seeds and the stream version, not to the number of trials: a run may be
-continued, cut or extended. The file (rollback journal, no companion files save while it is written) holds
+A checkpoint is bound to its problems, their seeds and what makes random numbers of these, not to the number of trials:
+a run may be continued, cut or extended. The file (rollback journal, no companion files save while it is written) holds
 
-    meta      one row: stream version, seeds and specifications (JSON), and the SHA-256 of the three
+    meta      one row: streams, seeds and specifications (JSON), and the SHA-256 of the three
     chunks    job, chunk, trials; data: the arrays, in the order of the sampler's record, each as little-endian float64
               with the trials in front; and the SHA-256 of the four
 
@@ -41,7 +41,7 @@ LARGEST_CHUNK = 2**29
 _APPLICATION = int.from_bytes(b"rmta", "big")
 
 _TABLES = """
-CREATE TABLE meta (stream_version INTEGER, seeds TEXT, specification TEXT, sha256 TEXT);
+CREATE TABLE meta (streams TEXT, seeds TEXT, specification TEXT, sha256 TEXT);
 CREATE TABLE chunks (
     job INTEGER, chunk INTEGER, trials INTEGER, data BLOB, sha256 TEXT, PRIMARY KEY (job, chunk)
 );
@@ -53,21 +53,22 @@ class Binding(NamedTuple):
 
     Parameters
     ----------
-    stream_version : int
-        Version of the use of random numbers: the same seed gives the same numbers only within one.
+    streams : dict
+        Versions, by name, of all that makes random numbers of a seed: it gives the same numbers only where all agree.
     seeds : sequence of SeedSequence
         One for each job.
     specifications : sequence of dict
         One JSON-able description for each job.
     """
 
-    stream_version: int
+    streams: dict[str, str]
     seeds: Sequence[np.random.SeedSequence]
     specifications: Sequence[dict[str, Any]]
 
-    def row(self) -> tuple[int, str, str]:
+    def row(self) -> tuple[str, str, str]:
         """Return the three values as they are stored."""
-        return self.stream_version, _json([_seed_to_plain(s) for s in self.seeds]), _json(list(self.specifications))
+        seeds = [_seed_to_plain(seed) for seed in self.seeds]
+        return _json(self.streams), _json(seeds), _json(list(self.specifications))
 
 
 class Row(NamedTuple):
@@ -163,11 +164,16 @@ def checkpoint_path(checkpoint: object) -> Path:
     Raises
     ------
     ValueError
-        If it is something else.
+        If it is something else, or no file can have this name.
     """
     if not isinstance(checkpoint, str | os.PathLike) or not isinstance(os.fspath(checkpoint), str):
         raise ValueError(f"checkpoint must be a path, got {checkpoint!r}")
-    return Path(os.fspath(checkpoint))
+    path = os.fspath(checkpoint)
+    if "\0" in path:
+        raise ValueError(f"checkpoint must be a path without null characters, got {path!r}")
+    if path == ":memory:":
+        raise ValueError("checkpoint must be a file: ':memory:', SQLite's name for none, would keep nothing")
+    return Path(path)
 
 
 def pack(arrays: dict[str, FloatArray], record: dict[str, tuple[int, ...]]) -> bytes:
@@ -233,7 +239,7 @@ def opened(path: Path, binding: Binding) -> Iterator[Checkpoint]:
     ------
     ValueError
         If the file is no checkpoint, damaged, in use by another run, in a newer format, or belongs to another problem,
-        seed or stream version.
+        seed or version of the random streams.
     OSError
         If it cannot be read or written.
     """
@@ -353,8 +359,8 @@ def _connect(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
         return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=timeout)
 
 
-def _read_meta(path: Path, connection: sqlite3.Connection) -> tuple[int, str, str]:
-    rows = connection.execute("SELECT stream_version, seeds, specification, sha256 FROM meta").fetchall()
+def _read_meta(path: Path, connection: sqlite3.Connection) -> tuple[str, str, str]:
+    rows = connection.execute("SELECT streams, seeds, specification, sha256 FROM meta").fetchall()
     if len(rows) != 1 or _sha256(repr(rows[0][:3]).encode()) != rows[0][3]:
         raise damaged(path, "the sum of its description is wrong")
     return rows[0][:3]  # type: ignore[no-any-return]
@@ -376,12 +382,13 @@ def _speaking_of(path: Path) -> Iterator[None]:
         raise damaged(path, str(error)) from error
 
 
-def _compare(path: Path, theirs: tuple[int, str, str], ours: tuple[int, str, str]) -> None:
+def _compare(path: Path, theirs: tuple[str, str, str], ours: tuple[str, str, str]) -> None:
     """Refuse a checkpoint of another run, and say what differs first."""
     if theirs[0] != ours[0]:
+        where, old, new = _difference(json.loads(theirs[0]), json.loads(ours[0]))
         raise ValueError(
-            f"checkpoint {path} was made with stream version {theirs[0]}, this package draws with version {ours[0]}: "
-            f"the same seed gives other numbers"
+            f"checkpoint {path} was made with {where} {old}, this run draws with {where} {new}: "
+            f"there the same seed may give other numbers"
         )
     for name, there, here in (("problem", theirs[2], ours[2]), ("seed", theirs[1], ours[1])):
         if there != here:

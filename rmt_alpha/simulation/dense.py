@@ -37,7 +37,7 @@ from rmt_alpha._validation import FloatArray, check_memory, integer, real, real_
 from rmt_alpha.problem import Experiment, FixedSource, GaussianMixture, RidgeSource, Source, check_sources
 from rmt_alpha.ridge import dual, primal
 from rmt_alpha.simulation.noise import GAUSSIAN, Noise
-from rmt_alpha.simulation.runner import digest
+from rmt_alpha.simulation.specification import as_json, of_experiment, of_transfer
 
 TEST_SIZE = 2000
 """Test points of a trial with non-Gaussian noise, unless told otherwise."""
@@ -69,6 +69,8 @@ class Dense:
         Test points of each trial with non-Gaussian noise, by default 2000; forbidden with Gaussian noise.
     means : array_like, shape (..., p), optional
         Target means, which share the sources and the noise of each trial; by default the one of `target`.
+    problem : dict, optional
+        What `specification` says of the problem, in terms of JSON; by default all parameters above.
 
     Raises
     ------
@@ -92,6 +94,7 @@ class Dense:
     noise: Noise = GAUSSIAN
     test_size: int | None = None
     means: FloatArray | None = None
+    problem: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         sources = check_sources(self.target, self.sources)
@@ -158,23 +161,12 @@ class Dense:
 
     @property
     def specification(self) -> dict[str, Any]:
-        """The problem in terms of JSON, arrays by their digest."""
-        return {
-            "method": "dense",
-            "target": _mixture_specification(self.target),
-            "means": digest(self._means),
-            "n": self.n,
-            "gamma": self.gamma,
-            "sources": [
-                {"weights": digest(source.weights)}
-                if isinstance(source, FixedSource)
-                else {"mixture": _mixture_specification(source.mixture), "n": source.n, "gamma": source.gamma}
-                for source in self.sources
-            ],
-            "noise": self.noise.name,
-            "dof": self.noise.dof,
-            "test_size": self.test_size,
-        }
+        """The problem and the method in terms of JSON."""
+        problem = self.problem
+        if problem is None:
+            problem = of_transfer(self.target, self.n, self.gamma, self.sources) | {"means": as_json(self._means)}
+        noise = {"noise": self.noise.name, "dof": self.noise.dof, "test_size": self.test_size}
+        return {"method": "dense", **problem, **noise}
 
     @property
     def _data_sets(self) -> list[tuple[GaussianMixture, int, int]]:
@@ -266,18 +258,16 @@ def isotropic(experiment: Experiment, noise: Noise = GAUSSIAN, test_size: int | 
     >>> sampler.record
     {'mean': (2, 2), 'cov': (2, 2, 2)}
     """
-    e, beta = experiment, np.asarray(experiment.beta)
-    check_memory(f"{beta.size} means of p={e.p}", 24.0 * beta.size * e.p)
-    along, across = _axes(e.p, spread=not noise.gaussian)
-    coordinates = np.stack([beta * e.mu, np.sqrt((1.0 - beta) * (1.0 + beta)) * e.mu_perp], axis=-1)
-    mu = e.mu * along
+    e = experiment
+    check_memory(f"{e.beta.size} means of p={e.p}", 24.0 * e.beta.size * e.p)
+    axes = _axes(e.p, spread=not noise.gaussian)
+    mu = e.mu * axes[0]
     source: Source = FixedSource(mu)
     if e.n_source is not None and e.gamma_source is not None:
-        mixture = GaussianMixture(mu, label_noise=e.label_noise_source)
-        source = RidgeSource(mixture, e.n_source, e.gamma_source)
+        source = RidgeSource(GaussianMixture(mu, label_noise=e.label_noise_source), e.n_source, e.gamma_source)
     target = GaussianMixture(mu, label_noise=e.label_noise)
-    means = coordinates[..., :1] * along + coordinates[..., 1:] * across
-    return Dense(target, e.n, e.gamma, (source,), noise, test_size, means)
+    means = e.coordinates @ axes
+    return Dense(target, e.n, e.gamma, (source,), noise, test_size, means, of_experiment(e))
 
 
 def _axes(p: int, *, spread: bool) -> FloatArray:
@@ -357,11 +347,3 @@ def _prepare(name: str, mixture: GaussianMixture) -> None:
     real_array(f"{name}.mean", mixture.mean, -1e30, 1e30)
     real_array(f"{name}.covariance", mixture.covariance, -1e60, 1e60)
     _ = mixture.root
-
-
-def _mixture_specification(mixture: GaussianMixture) -> dict[str, Any]:
-    return {
-        "mean": digest(mixture.mean),
-        "covariance": digest(mixture.covariance),
-        "label_noise": mixture.label_noise,
-    }

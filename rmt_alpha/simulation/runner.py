@@ -7,23 +7,25 @@ any executor, in whatever order chunks finish, and whether or not the run was in
 shorter one; and the caller's seeds are left as they were.
 
 Work. A task is a module-level function of plain data: a sampler, a seed and a number of trials. A bounded number of
-tasks is under way at any time, results go to their place as they arrive, and those that arrived together are saved
-together. BLAS runs on one thread meanwhile, wherever the task is.
+tasks is under way at any time, and of bytes where they are pickled; results go to their place as they arrive, and those
+that arrived together are saved together. BLAS runs on one thread meanwhile, wherever the task is.
 
 Failure. Whatever stops a run, an error or Ctrl-C: no further chunk is started, the runner's own threads finish theirs,
-and what is finished is saved. An error of a sampler comes out as it is. An executor that fails, because a worker died,
-say, ends in a `RuntimeError` that tells what is saved.
+and what is finished is saved. Ctrl-C once more does not wait for the threads. An error of a sampler comes out as it is.
+An executor that fails, because a worker died, say, ends in a `RuntimeError` that tells what is saved.
 """
 
-import hashlib
 import os
+import pickle
 import traceback
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import islice
 from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -49,7 +51,10 @@ STREAM_VERSION = 1
 """Raised whenever the same seed would give other numbers than before; checkpoints of another version are refused."""
 
 _WINDOW = 1024
-"""Tasks under way in an executor whose number of workers is unknown."""
+"""Tasks under way in an executor at most, or two for each of its workers."""
+
+_IN_FLIGHT = 2**28
+"""Bytes of pickled tasks under way in an executor at most, or four tasks: some pickle what is submitted at once."""
 
 
 class Sampler(Protocol):
@@ -62,7 +67,7 @@ class Sampler(Protocol):
 
     @property
     def specification(self) -> dict[str, Any]:
-        """The problem in terms of JSON, arrays by shape and digest: what a checkpoint is bound to."""
+        """The problem and the method in terms of JSON: what a checkpoint is bound to."""
         ...
 
     @property
@@ -91,25 +96,6 @@ class Sampler(Protocol):
             The arrays of `record`, with a leading trials axis.
         """
         ...
-
-
-def digest(array: FloatArray) -> Any:
-    """Return an array in terms of JSON, for a specification.
-
-    Parameters
-    ----------
-    array : ndarray
-        Any array of float64.
-
-    Returns
-    -------
-    list or dict
-        Its numbers if they are few, else its shape and the SHA-256 of its content.
-    """
-    if array.size <= 16:
-        return array.tolist()
-    content = np.ascontiguousarray(array, dtype="<f8").tobytes()
-    return {"shape": list(array.shape), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +165,10 @@ def run(
     (10, 2)
     """
     jobs, trials = list(jobs), integer("trials", trials)
+    if trials > 2**53:  # beyond float64, in which memory is counted
+        raise ValueError(f"trials must be at most 2^53, got about 2^{trials.bit_length()}")
+    if not isinstance(progress, bool | np.bool_):
+        raise ValueError(f"progress must be True or False, got {progress!r}")
     if executor is not None and not isinstance(executor, Executor):
         raise ValueError(
             f"executor must be a concurrent.futures.Executor, got {type(executor).__name__} "
@@ -186,10 +176,16 @@ def run(
         )
     if executor is not None and workers is not None:
         raise ValueError(f"workers must be left out with an executor, which has its own, got {workers!r}")
-    workers = 1 if executor is not None else _cpus() if workers is None else integer("workers", workers)
-    workers = min(workers, sum(-(-trials // job.sampler.chunk) for job in jobs))
+    if executor is not None:
+        workers = _workers(executor)
+    else:
+        workers = _cpus() if workers is None else integer("workers", workers)
+    size = 0 if executor is None else max((_pickled(job.sampler) for job in jobs), default=0)
+    chunks = sum(-(-trials // job.sampler.chunk) for job in jobs)
+    window = min(2 * workers if executor is None else _window(size, workers), chunks)
+    workers = min(workers, chunks)
     path = None if checkpoint is None else checkpoint_path(checkpoint)
-    _require_memory(jobs, trials, workers, saved=path is not None)
+    _require_memory(jobs, trials, workers, (window + workers) * size, saved=path is not None)
 
     with ExitStack() as stack:
         stack.enter_context(one_blas_thread())
@@ -199,10 +195,10 @@ def run(
             bar = _Bar(total=len(jobs) * trials, initial=ledger.trials_done(), desc="trials", unit="trial")
             ledger.bar = stack.enter_context(bar)
         if executor is not None:
-            _work(ledger, executor, _WINDOW, own=False)
+            _work(ledger, executor, window)
         elif not ledger.complete():
-            with ThreadPoolExecutor(workers, thread_name_prefix="rmt_alpha") as threads:
-                _work(ledger, threads, 2 * workers, own=True)
+            with _Threads(workers) as threads:
+                _work(ledger, threads, window)
         return ledger.records
 
 
@@ -210,6 +206,38 @@ class _Bar(tqdm):  # type: ignore[misc]
     """A bar without a thread that watches it: one that waits for the bar's lock would keep Ctrl-C from ending."""
 
     monitor_interval = 0
+
+
+class _Threads(Executor):
+    """Threads whose end nobody has to wait for: Python itself would wait for those of `ThreadPoolExecutor`."""
+
+    def __init__(self, workers: int) -> None:
+        self._tasks: SimpleQueue[Any] = SimpleQueue()
+        self._threads = [Thread(target=self._run, name=f"rmt_alpha_{i}", daemon=True) for i in range(workers)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, function: Any, /, *args: Any) -> Future[Any]:  # type: ignore[override]
+        future: Future[Any] = Future()
+        self._tasks.put((future, function, args))
+        return future
+
+    def _run(self) -> None:
+        for future, function, args in iter(self._tasks.get, None):
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function(*args))
+                except BaseException as error:
+                    future.set_exception(error)
+
+    def end(self, *, join: bool) -> None:
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads if join else ():
+            thread.join()
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.end(join=kind is None)  # else they have ended in `_settle`, unless Ctrl-C came again
 
 
 class _Chunk(NamedTuple):
@@ -333,7 +361,7 @@ class _Ledger:
         )
 
 
-def _work(ledger: _Ledger, executor: Executor, window: int, *, own: bool) -> None:
+def _work(ledger: _Ledger, executor: Executor, window: int) -> None:
     """Carry out what the ledger has to do, at most `window` chunks at a time."""
     arrived: SimpleQueue[Future[Any]] = SimpleQueue()
     pending: dict[Future[Any], _Chunk] = {}
@@ -351,7 +379,7 @@ def _work(ledger: _Ledger, executor: Executor, window: int, *, own: bool) -> Non
                 del pending[future]
             ledger.save()
     except BaseException as error:
-        _settle(ledger, executor, pending, own=own)
+        _settle(ledger, executor, pending)
         if isinstance(error, _Lost):
             raise RuntimeError(ledger.obituary(error.__cause__)) from error.__cause__
         raise
@@ -384,23 +412,35 @@ def _together(arrived: "SimpleQueue[Future[Any]]") -> Iterator[Future[Any]]:
         return
 
 
-def _settle(ledger: _Ledger, executor: Executor, pending: dict[Future[Any], _Chunk], *, own: bool) -> None:
+def _settle(ledger: _Ledger, executor: Executor, pending: dict[Future[Any], _Chunk]) -> None:
     """Start nothing more, let our own threads finish, and save what is finished."""
     ledger.save()  # before waiting, which a second Ctrl-C may end
-    if own:
-        executor.shutdown(cancel_futures=True)
-    for future, chunk in pending.items():
-        if not future.cancel() and future.done() and future.exception() is None:
+    running = [future for future in pending if not future.cancel()]
+    if isinstance(executor, _Threads):
+        wait(running)
+        executor.end(join=True)
+    for future in running:
+        if future.done() and future.exception() is None:
             result = future.result()
             if not isinstance(result, _Failure):
-                ledger.enter(chunk, result)
+                ledger.enter(pending[future], result)
     ledger.save()
 
 
 def _binding(jobs: list[Job]) -> Binding:
     """Say what a run is; the sampler's chunks belong to it, since they decide where a stored chunk's trials go."""
     specifications = [job.sampler.specification | {"trials_per_chunk": job.sampler.chunk} for job in jobs]
-    return Binding(STREAM_VERSION, [job.root for job in jobs], specifications)
+    return Binding(_streams(), [job.root for job in jobs], specifications)
+
+
+def _streams() -> dict[str, str]:
+    """Say what the random numbers of a seed depend on.
+
+    NumPy may change a Generator's numbers in any feature release (NEP 19), and Numba compiles a Generator's methods of
+    its own. Releases that only mend either leave its numbers alone: so X.Y is kept, and a run survives them.
+    """
+    made_of = {name: ".".join(version(name).split(".")[:2]) for name in ("numpy", "numba")}
+    return {"stream version": str(STREAM_VERSION), **made_of}
 
 
 def _cpus() -> int:
@@ -408,8 +448,27 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _require_memory(jobs: list[Job], trials: int, workers: int, *, saved: bool) -> None:
-    """Refuse what would not fit: the records of all trials, and the chunks that are in work at the same time."""
+def _workers(executor: Executor) -> int:
+    """Return how many workers of an executor share the memory of this machine, as far as that can be told; else 1."""
+    here = isinstance(executor, ProcessPoolExecutor | ThreadPoolExecutor)
+    return int(getattr(executor, "_max_workers", 1)) if here else 1
+
+
+def _pickled(sampler: Sampler) -> int:
+    """Return the bytes that a sampler takes on its way to a worker."""
+    try:
+        return len(pickle.dumps(sampler))
+    except Exception:  # threads take it as it is; any other executor will say what it cannot pickle
+        return 0
+
+
+def _window(size: int, workers: int) -> int:
+    """Return how many tasks of so many bytes may be under way in an executor: enough to keep its workers busy."""
+    return max(min(_IN_FLIGHT // max(size, 1), _WINDOW), 4, 2 * workers)
+
+
+def _require_memory(jobs: list[Job], trials: int, workers: int, pickles: int, *, saved: bool) -> None:
+    """Refuse what would not fit: the records of all trials, and what is in work or on its way at the same time."""
     sizes = [8.0 * sum(float(np.prod(shape, dtype=float)) for shape in job.sampler.record.values()) for job in jobs]
     records = trials * sum(sizes)
     check_memory(f"the records of trials={trials} of {len(jobs)} problem(s)", records)
@@ -418,7 +477,7 @@ def _require_memory(jobs: list[Job], trials: int, workers: int, *, saved: bool) 
         numbers = ", ".join(f"{k}={v}" for k, v in largest.specification.items() if isinstance(v, int | float))
         check_memory(
             f"workers={workers} at a problem of {numbers}, beside the records of trials={trials},",
-            records + workers * largest.memory,
+            records + workers * largest.memory + pickles,
         )
     for job, size in zip(jobs, sizes, strict=True):
         if saved and min(trials, job.sampler.chunk) * size > LARGEST_CHUNK:

@@ -33,15 +33,19 @@ from typing import Any
 
 import numpy as np
 
+from rmt_alpha._blas import one_blas_thread
 from rmt_alpha._jit import jit, routine
 from rmt_alpha._random import stream
-from rmt_alpha._validation import FloatArray, integer
+from rmt_alpha._validation import FloatArray, integer, real, real_array
 from rmt_alpha.elimination import absorb, absorb_inverse, corner, corner_inverse, start
 from rmt_alpha.problem import Experiment, FixedSource, GaussianMixture, Source, check_sources
-from rmt_alpha.simulation.runner import digest
+from rmt_alpha.simulation.specification import of_experiment, of_transfer
 
 _BLOCK = 64
 """Columns drawn at a time: enough to keep loops vectorised, few enough to stay in the processor's first cache."""
+
+_LONGEST = 1e5
+"""Means may be so many standard deviations long: their square, times float64's 2e-16, is lost in precision."""
 
 _SQUARES = 8
 """Below so many degrees of freedom χ is made of squares."""
@@ -242,6 +246,9 @@ class Streaming:
         Probability that a target label is flipped.
     sources : tuple of Trained or ndarray, shape (d,)
         The K sources, trained or of fixed weights.
+    problem : dict
+        What `specification` says of the problem, in terms of JSON: as it was posed, for the coordinates are only as
+        good as rounding.
 
     Raises
     ------
@@ -250,7 +257,7 @@ class Streaming:
 
     Examples
     --------
-    >>> sampler = Streaming(np.array([0.8, 0.6]), 10**5, 10**5, 0.1, 0.0, (np.array([1.0, 0.0]),))
+    >>> sampler = Streaming(np.array([0.8, 0.6]), 10**5, 10**5, 0.1, 0.0, (np.array([1.0, 0.0]),), {})
     >>> draws = sampler.sample(np.random.SeedSequence(0), trials=2)
     >>> draws["mean"].shape, draws["cov"].shape
     ((2, 2), (2, 2, 2))
@@ -262,6 +269,7 @@ class Streaming:
     gamma: float
     label_noise: float
     sources: tuple[Trained | FloatArray, ...]
+    problem: dict[str, Any]
 
     def __post_init__(self) -> None:
         trained = [("n_source", source.n) for source in self.sources if isinstance(source, Trained)]
@@ -293,19 +301,8 @@ class Streaming:
 
     @property
     def specification(self) -> dict[str, Any]:
-        """The problem in terms of JSON, arrays by their digest."""
-        return {
-            "method": "streaming",
-            "means": digest(self.means),
-            "n": self.n,
-            "p": self.p,
-            "gamma": self.gamma,
-            "label_noise": self.label_noise,
-            "sources": [
-                {**vars(source), "mean": digest(source.mean)} if isinstance(source, Trained) else digest(source)
-                for source in self.sources
-            ],
-        }
+        """The problem and the method in terms of JSON."""
+        return {"method": "streaming", **self.problem}
 
     def sample(self, root: np.random.SeedSequence, trials: int) -> dict[str, FloatArray]:
         """Carry out the first trials of a chunk.
@@ -440,13 +437,13 @@ def isotropic(experiment: Experiment) -> Streaming:
     {'mean': (2, 2), 'cov': (2, 2, 2)}
     """
     e, d = experiment, min(experiment.p, 2)
-    beta = np.asarray(e.beta)
-    means = np.stack([beta * e.mu, np.sqrt((1.0 - beta) * (1.0 + beta)) * e.mu_perp], axis=-1)[..., :d]
+    _require_precise("mu", e.mu)
+    _require_precise("mu_perp", e.mu_perp)
     mu = np.array([e.mu, 0.0])[:d]
     source: Trained | FloatArray = mu
     if e.n_source is not None and e.gamma_source is not None:
         source = Trained(mu, e.n_source, e.gamma_source, e.label_noise_source)
-    return Streaming(means, e.n, e.p, e.gamma, e.label_noise, (source,))
+    return Streaming(e.coordinates[..., :d], e.n, e.p, e.gamma, e.label_noise, (source,), of_experiment(e))
 
 
 def isotropic_mixtures(target: GaussianMixture, n: int, gamma: float, sources: Iterable[Source]) -> Streaming:
@@ -484,21 +481,49 @@ def isotropic_mixtures(target: GaussianMixture, n: int, gamma: float, sources: I
     """
     sources = check_sources(target, sources)
     sigma = _deviation("target", target)
-    vectors = [source.weights if isinstance(source, FixedSource) else source.mixture.mean for source in sources]
-    means, *coordinates = np.linalg.qr(np.stack([target.mean, *vectors], axis=-1))[1].T
-    reduced: list[Trained | FloatArray] = []
+    n, gamma = integer("n", n), _penalty("gamma", gamma, target)
+    vectors = [target.mean / sigma]
     for k, source in enumerate(sources):
         if isinstance(source, FixedSource):
-            reduced.append(sigma * coordinates[k])
+            vectors.append(sigma * real_array(f"sources[{k}].weights", source.weights, -1e30, 1e30))
         else:
-            own = _deviation(f"sources[{k}].mixture", source.mixture)
-            size = integer(f"sources[{k}].n", source.n)
-            noise = source.mixture.label_noise
-            reduced.append(Trained(coordinates[k] / own, size, source.gamma / own**2, noise, sigma / own))
-    return Streaming(means / sigma, integer("n", n), target.p, gamma / sigma**2, target.label_noise, tuple(reduced))
+            vectors.append(source.mixture.mean / _deviation(f"sources[{k}].mixture", source.mixture))
+    with one_blas_thread():
+        mean, *coordinates = np.linalg.qr(np.stack(vectors, axis=-1))[1].T
+    reduced: list[Trained | FloatArray] = []
+    for k, (source, vector) in enumerate(zip(sources, coordinates, strict=True)):
+        if isinstance(source, FixedSource):
+            reduced.append(vector)
+        else:
+            mixture, scale = source.mixture, float(target.root / source.mixture.root)
+            penalty = _penalty(f"sources[{k}].gamma", source.gamma, mixture)
+            reduced.append(Trained(vector, integer(f"sources[{k}].n", source.n), penalty, mixture.label_noise, scale))
+    problem = of_transfer(target, n, gamma, sources)
+    return Streaming(mean, n, target.p, gamma, target.label_noise, tuple(reduced), problem)
 
 
 def _deviation(name: str, mixture: GaussianMixture) -> float:
+    """Return σ, unless the covariance is not σ²I or the mean is too long for it."""
     if mixture.covariance.ndim or mixture.covariance == 0.0:
         raise ValueError(f"{name}.covariance must be a positive multiple of the identity to be sampled by streaming")
+    real(f"{name}.covariance", float(mixture.covariance), 1e-60, 1e60)
+    _require_precise(f"{name}.mean", float(np.abs(mixture.mean).max() / mixture.root))
     return float(mixture.root)
+
+
+def _penalty(name: str, gamma: float, mixture: GaussianMixture) -> float:
+    """Return γ in units of the covariance."""
+    with np.errstate(over="ignore"):
+        ratio = float(gamma / mixture.covariance)
+    if ratio > 1e60:
+        raise ValueError(f"{name} must be at most 1e60 times the covariance, got {gamma:g} and {mixture.covariance:g}")
+    return ratio
+
+
+def _require_precise(name: str, ratio: float) -> None:
+    """Refuse means beside which float64 would not see the noise."""
+    if not ratio <= _LONGEST:
+        raise ValueError(
+            f"{name} must be at most {_LONGEST:g} standard deviations of the noise to be sampled by streaming, which "
+            f"loses digits like its square; got {ratio:.3g}"
+        )

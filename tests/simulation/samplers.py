@@ -55,6 +55,13 @@ class Faulty(Numbers):
 
 
 @dataclass(frozen=True)
+class Heavy(Numbers):
+    """The same numbers, of a sampler that weighs something."""
+
+    ballast: bytes = b""
+
+
+@dataclass(frozen=True)
 class Threads(Numbers):
     """Records how many threads BLAS has."""
 

@@ -1,11 +1,14 @@
 """Checkpoints: bound to one run, whole or refused, and never harmed by a refusal."""
 
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,9 +56,10 @@ def refuse(path, text, error=ValueError, binding=BINDING):
 def says_what_it_is(path, trials):
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA application_id").fetchone() == (int.from_bytes(b"rmta", "big"),)
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (room.FORMAT,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
-        assert connection.execute("SELECT stream_version FROM meta").fetchone() == (runner.STREAM_VERSION,)
+        ((streams,),) = connection.execute("SELECT streams FROM meta")
+        assert json.loads(streams) == BINDING.streams
         assert connection.execute("SELECT count(*), sum(trials) FROM chunks").fetchone() == (trials // 4, trials)
     connection.close()
     assert os.listdir(path.parent) == ["run.sqlite"]
@@ -132,15 +136,30 @@ def test_another_seed_is_refused(path):
     refuse(path, r"the number of spawn_key is 0 there and 1 here", binding=other)
 
 
-def test_another_stream_version_is_refused(path):
-    refuse(path, r"stream version 1, this package draws with version 2", binding=BINDING._replace(stream_version=2))
+def test_other_random_streams_are_refused(path):
+    assert BINDING.streams.keys() == {"stream version", "numpy", "numba"}
+    for name, ours in BINDING.streams.items():
+        other = BINDING._replace(streams=BINDING.streams | {name: "99.9"})
+        text = rf'was made with {name} "{ours}", this run draws with {name} "99\.9": there the same seed may give other'
+        refuse(path, text, binding=other)
 
 
-def test_a_newer_format_is_refused(path):
-    change(path, "PRAGMA user_version = 2")
-    refuse(path, "has format 2, this version of the package reads format 1")
-    with pytest.raises(ValueError, match="has format 2"):
-        stored_seeds(path)
+def test_a_release_that_only_mends_numpy_goes_on(path, monkeypatch):
+    major, minor, _ = np.__version__.split(".", 2)
+    assert BINDING.streams["numpy"] == f"{major}.{minor}"
+    for mended, goes_on in [(f"{major}.{minor}.99", True), (f"{major}.{int(minor) + 1}.0rc1", False)]:
+        monkeypatch.setattr(runner, "version", lambda name, mended=mended: mended if name == "numpy" else version(name))
+        assert (runner._streams() == BINDING.streams) == goes_on
+    with pytest.raises(ValueError, match=rf'run.sqlite was made with numpy "{major}.{minor}"'):
+        run(job(), 48, checkpoint=path)
+
+
+def test_another_format_is_refused(path):
+    for other in (room.FORMAT - 1, room.FORMAT + 1):
+        change(path, f"PRAGMA user_version = {other}")
+        refuse(path, f"has format {other}, this version of the package reads format {room.FORMAT}")
+        with pytest.raises(ValueError, match=f"has format {other}"):
+            stored_seeds(path)
 
 
 # Not a checkpoint, or no longer one.
@@ -391,7 +410,7 @@ def test_of_two_that_create_the_file_the_first_counts(tmp_path):
     path = tmp_path / "run.sqlite"
     room._create(path, BINDING)
     first = path.read_bytes()
-    room._create(path, Binding(1, [np.random.SeedSequence(1)], [{}]))
+    room._create(path, Binding({}, [np.random.SeedSequence(1)], [{}]))
     assert path.read_bytes() == first
     assert os.listdir(tmp_path) == ["run.sqlite"]
 
@@ -466,3 +485,12 @@ def test_names_may_hold_any_character(tmp_path):
     run(job(), 4, checkpoint=path)
     run(job(), 8, checkpoint=str(path))
     assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("name", ["a\0b", ":memory:"])
+def test_names_that_no_file_can_have_are_refused(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for checkpoint in (name, Path(name)):
+        with pytest.raises(ValueError, match=r"^checkpoint must be a (path without null|file: ':memory:')"):
+            run(job(), 4, checkpoint=checkpoint)
+    assert os.listdir(tmp_path) == []

@@ -463,7 +463,7 @@ def test_a_specification_tells_problems_apart():
         Dense(task, 11, 1.0),
         Dense(task, 10, 1.5),
         Dense(other, 10, 1.0),
-        Dense(GaussianMixture(np.ones(p), np.ones(p)), 10, 1.0),
+        Dense(GaussianMixture(np.ones(p), np.arange(5.0)), 10, 1.0),
         Dense(GaussianMixture(np.full(p, 2.0)), 10, 1.0),
         Dense(task, 10, 1.0, means=np.ones((1, p))),
         Dense(task, 10, 1.0, means=np.zeros(p)),

@@ -48,11 +48,20 @@ def test_a_longer_run_starts_with_the_shorter():
     assert np.array_equal(long.law.mean[:4], short.law.mean)
 
 
-def test_a_source_leaves_the_target_alone():
-    without = ra.simulate(0.5, **SETTING, trials=4, seed=3)
-    with_source = ra.simulate(0.5, **SETTING, **SOURCE, trials=4, seed=3)
-    assert np.array_equal(without.law.mean[:, 0], with_source.law.mean[:, 0])
+@pytest.mark.parametrize("method", ["streaming", "dense"])
+def test_a_source_leaves_the_target_alone(method):
+    without = ra.simulate(0.5, **SETTING, trials=4, seed=3, method=method)
+    with_source = ra.simulate(0.5, **SETTING, **SOURCE, trials=4, seed=3, method=method)
+    np.testing.assert_allclose(without.law.mean[:, 0], with_source.law.mean[:, 0], rtol=1e-12)
     assert not np.array_equal(without.law.mean[:, 1], with_source.law.mean[:, 1])
+
+
+def test_more_sources_leave_a_dense_target_alone():
+    mixture, fixed = ra.GaussianMixture(np.linspace(0.1, 0.4, 20)), ra.FixedSource(np.ones(20))
+    for method, alone in [("dense", True), ("streaming", False)]:
+        runs = [ra.Transfer(mixture, 12, 0.3, [fixed] * K).simulate(3, 1, method=method) for K in (1, 2)]
+        first = [run.law.mean[:, 0] for run in runs]
+        assert np.allclose(*first, rtol=1e-12) == alone
 
 
 def test_the_seed_can_be_a_sequence_which_is_left_unchanged():
@@ -395,6 +404,8 @@ def test_alpha_is_required_with_a_source():
         ({"trials": 0}, "trials"),
         ({"trials": 2.5}, "trials"),
         ({"trials": 10**13}, "trials"),
+        ({"trials": 10**400}, "trials"),
+        ({"progress": "no"}, "progress"),
         ({"seed": -1}, "seed"),
         ({"seed": "x"}, "seed"),
         ({"seed": 1.5}, "seed"),
@@ -406,10 +417,14 @@ def test_alpha_is_required_with_a_source():
         ({"noise": "student", "dof": 4.0}, "dof"),
         ({"dof": 5.0}, "dof"),
         ({"test_size": 100}, "test_size"),
+        ({"test_size": 100, "method": "streaming"}, "test_size needs non-Gaussian noise"),
+        ({"test_size": 100, "method": "dense"}, "test_size needs non-Gaussian noise"),
         ({"noise": "laplace", "test_size": 0}, "test_size"),
         ({"workers": 0}, "workers"),
         ({"executor": "threads"}, "executor"),
         ({"checkpoint": 3}, "checkpoint"),
+        ({"checkpoint": "a\0b"}, "checkpoint"),
+        ({"checkpoint": ":memory:", "seed": None}, "checkpoint"),
         ({"n": 10**7, "p": 10**7, "method": "dense"}, "n=10000000"),
         ({"n_source": 10**12, "gamma_source": 1.0, "method": "dense"}, "n_source=1000000000000"),
         ({"n": 2**60}, "n"),

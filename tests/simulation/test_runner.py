@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -17,10 +18,11 @@ import threadpoolctl
 
 from rmt_alpha._blas import one_blas_thread
 from rmt_alpha._random import child
+from rmt_alpha._validation import _memory_limit
 from rmt_alpha.simulation import runner
 from rmt_alpha.simulation.checkpoint import opened
 from rmt_alpha.simulation.runner import Job, run
-from tests.simulation.samplers import Faulty, Numbers, Threads, two_blas_threads
+from tests.simulation.samplers import Faulty, Heavy, Numbers, Threads, two_blas_threads
 
 NUMBERS = Numbers()
 ROOT = np.random.SeedSequence(7)
@@ -183,6 +185,41 @@ def test_only_so_many_chunks_are_under_way():
         assert executor.most <= 1024
 
 
+class Pickles(Executor):
+    """Pickles what is submitted at once, and works when nobody is waiting; counts the bytes that are under way."""
+
+    def __init__(self):
+        self.bytes = self.most = 0
+
+    def submit(self, function, /, *args):
+        future, data = Future(), pickle.dumps((function, args))
+        self.bytes += len(data)
+        self.most = max(self.most, self.bytes)
+        threading.Timer(0.05, self.work, (future, data)).start()
+        return future
+
+    def work(self, future, data):
+        function, args = pickle.loads(data)
+        self.bytes -= len(data)
+        future.set_result(function(*args))
+
+
+def test_only_so_many_bytes_are_under_way(monkeypatch):
+    monkeypatch.setattr(runner, "_IN_FLIGHT", 10**6)
+    executor = Pickles()
+    heavy = Heavy(chunk=1, ballast=bytes(10**5))
+    assert same(run_one(heavy, trials=40, executor=executor), expected(Numbers(chunk=1), 40))
+    assert 5e5 < executor.most < 1.1e6
+
+
+def test_the_window_keeps_all_workers_busy():
+    assert runner._window(0, 1) == runner._window(1000, 1) == 1024
+    assert runner._window(2**25, 1) == 8
+    assert runner._window(2**30, 1) == 4
+    assert runner._window(2**30, 10) == 20
+    assert runner._window(10, 1000) == 2000
+
+
 # BLAS.
 
 
@@ -320,6 +357,55 @@ def test_a_real_ctrl_c_leaves_a_usable_checkpoint(tmp_path):
     assert same(run_one(sampler, trials=400, checkpoint=path), expected(sampler, 400))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_second_ctrl_c_ends_the_process_in_the_middle_of_a_chunk(tmp_path):
+    path = tmp_path / "run.sqlite"
+    process = start(path, 60.0)
+    while not path.exists():
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):  # waits for the chunks under way
+        process.wait(0.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGINT
+    assert err.rstrip().endswith("KeyboardInterrupt")
+    assert "ignored" not in err
+    assert chunks_in(path, Numbers(chunk=1)) == []
+
+
+def test_a_second_ctrl_c_leaves_the_threads_to_themselves(tmp_path):
+    path, release, started = tmp_path / "run.sqlite", threading.Event(), []
+
+    class Waits(Numbers):
+        def sample(self, root, trials):
+            started.append(root.spawn_key[-1])
+            release.wait(30)
+            return super().sample(root, trials)
+
+    def interrupt(*_):
+        while len(started) < 2:
+            time.sleep(0.001)
+        raise KeyboardInterrupt
+
+    before = set(threading.enumerate())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "_together", interrupt)
+        patch.setattr(runner, "wait", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_one(Waits(), workers=2, checkpoint=path)
+    threads = set(threading.enumerate()) - before
+    assert len(threads) == 2
+    release.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert sorted(started) == [0, 1]  # the others were taken back
+    assert chunks_in(path) == []
+    assert same(run_one(workers=2, checkpoint=path), expected())
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_a_run_that_is_killed_ten_times_gives_the_same_bits(tmp_path):
@@ -418,6 +504,14 @@ def test_a_sampler_that_cannot_be_pickled_is_told_from_one_that_fails(processes)
         ({"executor": Immediate(), "workers": 2}, "workers must be left out with an executor"),
         ({"trials": 0}, "trials must be"),
         ({"trials": 2.5}, "trials must be"),
+        ({"trials": 2**54}, r"trials must be at most 2\^53, got about 2\^55"),
+        ({"trials": 10**400}, r"trials must be at most 2\^53, got about 2\^1329"),
+        ({"trials": 10**5000}, r"trials must be at most 2\^53"),
+        ({"progress": "no"}, "progress must be True or False, got 'no'"),
+        ({"progress": 1}, "progress must be True or False, got 1"),
+        ({"progress": None}, "progress must be True or False, got None"),
+        ({"checkpoint": "a\0b"}, "checkpoint must be a path without null characters"),
+        ({"checkpoint": ":memory:"}, "checkpoint must be a file"),
         ({"checkpoint": 3}, "checkpoint must be a path, got 3"),
         ({"checkpoint": b"run.sqlite"}, "checkpoint must be a path"),
     ],
@@ -427,7 +521,7 @@ def test_bad_input_is_refused_by_name(options, text):
         run_one(**options)
 
 
-def test_what_would_not_fit_in_memory_is_refused_before_it_is_tried(tmp_path):
+def test_what_would_not_fit_in_memory_is_refused_before_it_is_tried(tmp_path, monkeypatch):
     path = tmp_path / "run.sqlite"
     with pytest.raises(ValueError, match=r"the records of trials=10000000000000 .* would need .* GiB of memory"):
         run_one(trials=10**13, checkpoint=path)
@@ -440,6 +534,16 @@ def test_what_would_not_fit_in_memory_is_refused_before_it_is_tried(tmp_path):
         run_one(large, trials=8000, workers=10**6, checkpoint=path)
     with pytest.raises(ValueError, match="workers=1 at"):
         run_one(Numbers(memory=2.0**60), executor=Immediate())
+    third = Numbers(memory=_memory_limit() / 3.0)
+    for pool in (ThreadPoolExecutor, ProcessPoolExecutor):
+        with pool(5) as executor:
+            run_one(third, trials=8, executor=executor)  # two chunks
+            with pytest.raises(ValueError, match="workers=5 at a problem of width=2"):
+                run_one(third, executor=executor, checkpoint=path)
+    monkeypatch.setattr(runner, "_pickled", lambda _: 2**60)
+    with pytest.raises(ValueError, match="workers=1 at"):
+        run_one(executor=Immediate())
+    monkeypatch.undo()
     with pytest.raises(ValueError, match="checkpoint must be left out: it holds chunks of up to 512 MiB"):
         run_one(Numbers(width=10**7), checkpoint=path)
     assert not path.exists()
