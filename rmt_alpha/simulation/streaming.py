@@ -257,7 +257,7 @@ class Streaming:
 
     Examples
     --------
-    >>> sampler = Streaming(np.array([0.8, 0.6]), 10**5, 10**5, 0.1, 0.0, (np.array([1.0, 0.0]),), {})
+    >>> sampler = Streaming(np.array([0.8, 0.6]), 500, 1000, 0.1, 0.0, (np.array([1.0, 0.0]),), {})
     >>> draws = sampler.sample(np.random.SeedSequence(0), trials=2)
     >>> draws["mean"].shape, draws["cov"].shape
     ((2, 2), (2, 2, 2))

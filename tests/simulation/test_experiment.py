@@ -449,6 +449,7 @@ def test_auto_streams_where_it_can():
     assert uniform.margins is not None
 
 
+@pytest.mark.slow
 def test_sizes_that_no_matrix_could_hold_are_drawn():
     problem = {"beta": 0.6, "n": 10**6, "p": 3 * 10**6, "gamma": 0.4, "n_source": 2 * 10**6, "gamma_source": 0.7}
     run, law = ra.simulate(**problem, trials=2, seed=0), ra.margin_law(**problem)
