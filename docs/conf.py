@@ -22,7 +22,7 @@ def _homes() -> dict[str, list[str]]:
     """Return the public names by the module in which they are written."""
     homes: dict[str, list[str]] = defaultdict(list)
     for name in rmt_alpha.__all__:
-        if not name.startswith("_"):
+        if not name.startswith("_") and not inspect.ismodule(getattr(rmt_alpha, name)):
             homes[inspect.getmodule(getattr(rmt_alpha, name)).__name__].append(name)  # type: ignore[union-attr]
     return homes
 
@@ -92,7 +92,8 @@ html_theme_options = {
     "footer_end": [],
     "navigation_with_keys": False,
 }
-html_sidebars = {page: [] for page in ("index", "optimal_alpha", "simulation", "sweeps", "command_line", "theory")}
+_PAGES = ("index", "optimal_alpha", "simulation", "sweeps", "command_line", "theory", "derivation")
+html_sidebars = {page: [] for page in _PAGES}
 
 
 def _show_formulas_as_written(_: Sphinx, what: str, __: str, ___: Any, ____: Any, lines: list[str]) -> None:
@@ -143,7 +144,8 @@ def _check_that_all_is_listed(app: Sphinx) -> None:
     text = (Path(app.srcdir) / "api.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"^ +~?(rmt_alpha\.\w+)$", text, flags=re.MULTILINE))
     modules = (module.name for module in pkgutil.iter_modules(rmt_alpha.__path__))
-    expected = {f"rmt_alpha.{name}" for name in (*rmt_alpha.__all__, *modules) if not name.startswith(("_", "cli"))}
+    names = (name for name in rmt_alpha.__all__ if not inspect.ismodule(getattr(rmt_alpha, name)))
+    expected = {f"rmt_alpha.{name}" for name in (*names, *modules) if not name.startswith(("_", "cli"))}
     for name in sorted(expected - listed):
         logging.getLogger(__name__).warning("api.md does not list %s", name)
 

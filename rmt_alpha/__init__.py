@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rmt_alpha.problem import FixedSource, GaussianMixture, Isotropic, RidgeSource
     from rmt_alpha.simulation.experiment import Simulation, simulate
     from rmt_alpha.sweeps import Sweep, sweep
+    from rmt_alpha.theory import symbolic
     from rmt_alpha.theory.isotropic import accuracy, margin_law, optimal_alpha, risk, worst_alpha
     from rmt_alpha.transfer import Transfer
 
@@ -36,6 +37,7 @@ _PUBLIC = {
     "risk": "theory.isotropic",
     "simulate": "simulation.experiment",
     "sweep": "sweeps",
+    "symbolic": "theory",
     "worst_alpha": "theory.isotropic",
 }
 
@@ -58,6 +60,7 @@ __all__ = [
     "risk",
     "simulate",
     "sweep",
+    "symbolic",
     "worst_alpha",
 ]
 
@@ -65,7 +68,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    home = importlib.import_module(f"{__name__}.{_PUBLIC[name]}")
+    value = getattr(home, name, None) or importlib.import_module(f"{home.__name__}.{name}")
     globals()[name] = value
     return value
 

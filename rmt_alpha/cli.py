@@ -1,6 +1,7 @@
 """The command line: ``rmt-alpha COMMAND …``, the same as ``python -m rmt_alpha COMMAND …``.
 
-Exit status: 0 on success, 1 where `compare` finds theory and simulation apart, 2 on bad input, 130 when interrupted.
+Exit status: 0 on success, 1 where `compare` finds theory and simulation apart or `verify` finds a false proof, 2 on bad
+input, 130 when interrupted.
 """
 
 import argparse
@@ -272,6 +273,18 @@ def _second_moment(law: ra.MarginLaw, alpha: float) -> Any:
     mean, variance = law.moments(alpha)
     with np.errstate(over="ignore"):
         return np.square(mean) + variance
+
+
+def verify(arguments: argparse.Namespace) -> Report:  # noqa: ARG001 - every command takes them
+    """Derive the theory anew, step by step; exit status 1 if a derivation fails."""
+    from rmt_alpha.theory.symbolic import ProofError, verify
+
+    lines: list[str] = []
+    try:
+        proofs = verify(echo=lines.append)
+    except ProofError as error:
+        return Report({"agrees": False, "error": str(error), "proofs": lines}, [*lines, "", str(error)], 1)
+    return Report({"agrees": True, "proofs": [proof.name for proof in proofs]}, lines)
 
 
 def transfer(arguments: argparse.Namespace) -> Report:
@@ -709,6 +722,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--alpha", type=float, default=3.0, help="where the second moment is taken (default: %(default)s)"
     )
+
+    _command(commands, "verify", verify, "")
 
     command = _command(commands, "transfer", transfer, "digits:6,8 digits:5,9 --n 40 --gamma 1 --gamma-source 1")
     what = "a .npz file (arrays X, y), a .csv file (label: the column named y or label, else the last), or digits:A,B"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import rmt_alpha as ra
-from rmt_alpha import cli
+from rmt_alpha import cli, symbolic
 
 PROBLEM = ["--beta", "0.8", "--n", "60", "--p", "90", "--gamma", "0.2", "--n-source", "100", "--gamma-source", "0.5"]
 SETTING = {"beta": 0.8, "n": 60, "p": 90, "gamma": 0.2, "n_source": 100, "gamma_source": 0.5}
@@ -693,3 +693,23 @@ def test_tables_line_up():
 def test_json_holds_no_numpy():
     data = {"a": np.array([1.0, np.nan]), "b": (np.float64(2.0), np.inf), "c": np.bool_(True)}
     assert cli._plain(data) == {"a": [1.0, None], "b": [2.0, None], "c": True}
+
+
+def test_verify_shows_every_proof(capsys):
+    assert cli.main(["verify"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(symbolic.proofs.PROOFS)
+    assert all(line.endswith("ok") for line in lines)
+
+
+def test_verify_reports_a_false_proof(capsys, monkeypatch):
+    def false():
+        raise symbolic.ProofError("1 is not 2")
+
+    monkeypatch.setattr(symbolic.proofs, "PROOFS", {"rho_and_h": symbolic.proofs.rho_and_h, "false": false})
+    assert cli.main(["verify"]) == 1
+    out = capsys.readouterr().out
+    assert "ok" in out
+    assert "1 is not 2" in out
+    assert cli.main(["verify", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["agrees"] is False
