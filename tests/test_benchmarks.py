@@ -9,6 +9,8 @@ import pytest
 
 BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
 
+pytestmark = pytest.mark.slow  # all together
+
 
 def run(script, arguments, folder):
     """Run a script, its kernels compiled even where those of the tests are not."""

@@ -33,6 +33,9 @@ from tests.theory import oracle
 
 L = symbolic.letters
 SOURCES = get_args(Source)
+
+pytestmark = pytest.mark.slow  # all together
+
 EXPRESSIONS = (
     "margin_mean",
     "margin_variance",

@@ -28,6 +28,8 @@ EXPRESSIONS = (
     *("risk_optimal_alpha", "best_snr2", "above_one"),
 )
 
+pytestmark = pytest.mark.slow  # all together
+
 
 # Functions.
 
