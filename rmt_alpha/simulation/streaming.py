@@ -328,9 +328,8 @@ class Streaming:
             else:
                 weights[:, :d, k] = source
         norms = np.sqrt(np.square(means).sum(axis=-1))
-        first, gram = _experiments(
-            root, 0, self.n, self.p, self.gamma, self.label_noise, norms, _triangular(means, weights)
-        )
+        coordinates = _triangular(means, norms, weights)
+        first, gram = _experiments(root, 0, self.n, self.p, self.gamma, self.label_noise, norms, coordinates)
         record = self.record
         return {
             "mean": (norms[:, None] * first).reshape(trials, *record["mean"]),
@@ -389,7 +388,7 @@ def _experiments(
     return first, gram
 
 
-def _triangular(means: FloatArray, weights: FloatArray) -> FloatArray:
+def _triangular(means: FloatArray, norms: FloatArray, weights: FloatArray) -> FloatArray:
     """Return the coordinates of the sources (trials, D, K) in axes that begin with each mean: (trials, means, K+1, K).
 
     The next axes are those of the sources made orthonormal. A source that adds no direction adds no axis.
@@ -398,7 +397,6 @@ def _triangular(means: FloatArray, weights: FloatArray) -> FloatArray:
     B, d = means.shape
     first = np.zeros((B, D))
     first[:, :d] = means
-    norms = np.sqrt(np.square(means).sum(axis=-1))
     first[norms == 0.0, 0] = 1.0
     first /= np.where(norms == 0.0, 1.0, norms)[:, None]
     axes = [np.broadcast_to(first, (trials, B, D))]
