@@ -248,8 +248,10 @@ def opened(path: Path, binding: Binding) -> Iterator[Checkpoint]:
     _require_checkpoint(path)
     with closing(_connect(path, "rw", timeout=0.5)) as connection:
         with _speaking_of(path):
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # so that the lock outlives this transaction
             connection.execute("BEGIN EXCLUSIVE")
+            # the lock is to outlive this transaction; asked for before it, the mode would let processes that start
+            # together keep their shared locks while each waits for the others to leave, until all give up
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             faults = connection.execute("PRAGMA integrity_check(1)").fetchall()
             if faults != [("ok",)]:
                 raise damaged(path, faults[0][0])

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -380,6 +381,37 @@ def test_two_runs_that_start_together_do_not_mix(tmp_path):
     (winner,) = [outcome for outcome in outcomes if not isinstance(outcome, str)]
     again = run([Job(Numbers(seconds=0.01), seed)], 40, checkpoint=path)
     assert np.array_equal(again[0]["mean"], winner[0]["mean"])
+
+
+@pytest.mark.parametrize("_", range(4))  # keeping the shared locks fails two times in three
+def test_of_several_that_wait_one_gets_the_file(path, _):
+    with opened(path, BINDING):
+        pass
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")  # lets them read, and wait for the right to write
+    waiting, outcomes, done = threading.Barrier(5), [], threading.Event()
+
+    def start():
+        waiting.wait()
+        try:
+            with opened(path, BINDING):
+                outcomes.append("open")
+                done.wait()
+        except ValueError as error:
+            outcomes.append(str(error))
+        if len(outcomes) == len(threads):
+            done.set()
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    waiting.wait()
+    time.sleep(0.1)
+    connection.close()
+    for thread in threads:
+        thread.join()
+    assert outcomes.count("open") == 1
+    assert sum("in use by another run" in outcome for outcome in outcomes) == 3
 
 
 # Creation, transactions, recovery.
