@@ -11,15 +11,21 @@ f the labels that training sees. So α = (1, …) keeps a source whole and α = 
 
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
+from typing import Any
+
+from numpy.typing import ArrayLike
 
 from rmt_alpha._random import Seed
-from rmt_alpha._validation import integer, real
+from rmt_alpha._validation import FloatArray, integer, real
+from rmt_alpha.laws import MarginLaw
 from rmt_alpha.problem import GaussianMixture, RidgeSource, Source, check_sources
 from rmt_alpha.simulation import dense, streaming
 from rmt_alpha.simulation.experiment import Simulation, choose, repeat
 from rmt_alpha.simulation.noise import Noise
 from rmt_alpha.simulation.runner import Sampler
+from rmt_alpha.theory.equivalents import Equivalent
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +55,11 @@ class Transfer:
     >>> old = GaussianMixture(np.full(30, 0.2), covariance=np.linspace(0.5, 2.0, 30))
     >>> new = GaussianMixture(np.linspace(0.0, 0.4, 30), label_noise=0.1)
     >>> problem = Transfer(new, n=20, gamma=0.5, sources=[RidgeSource(old, n=200, gamma=1.0)])
-    >>> run = problem.simulate(trials=50, seed=0)
-    >>> run.accuracy(1.0).value > run.accuracy(0.0).value
-    True
+    >>> law = problem.margin_law()
+    >>> round(law.optimal_alpha(), 3), round(law.accuracy(1.0), 3), round(law.best_accuracy(), 3)
+    (2.185, 0.761, 0.772)
+    >>> round(problem.simulate(trials=1000, seed=0, workers=1).accuracy(1.0).value, 3)
+    0.764
     """
 
     target: GaussianMixture
@@ -63,6 +71,87 @@ class Transfer:
         object.__setattr__(self, "sources", check_sources(self.target, self.sources))
         object.__setattr__(self, "n", real("n", self.n, 0.0, open_low=True))
         object.__setattr__(self, "gamma", real("gamma", self.gamma, 0.0))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_equivalent"}
+
+    @cached_property
+    def _equivalent(self) -> Equivalent:
+        return Equivalent(self.target, self.sources)
+
+    def margin_law(self) -> MarginLaw:
+        """Asymptotic law of the margin as a function of α.
+
+        Returns
+        -------
+        MarginLaw
+            K sources. nan by rule: see `rmt_alpha.theory.equivalents`.
+
+        Notes
+        -----
+        THEORY §3. What `simulate` converges to, with an error of order 1/n.
+        """
+        return self.path()
+
+    def path(self, n: ArrayLike | None = None, gamma: ArrayLike | None = None) -> MarginLaw:
+        """Laws of the margin for other numbers of samples and other penalties, from one eigendecomposition.
+
+        Parameters
+        ----------
+        n : array_like, optional
+            Numbers of target samples, positive; by default this problem's.
+        gamma : array_like, optional
+            Ridge penalties γ ≥ 0 of the fine-tuning; by default this problem's.
+
+        Returns
+        -------
+        MarginLaw
+            Batched over the broadcast shape of n and gamma: give n a trailing axis for a grid.
+
+        Raises
+        ------
+        ValueError
+            If an argument is outside its range or the shapes do not broadcast.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rmt_alpha.problem import FixedSource
+        >>> target = GaussianMixture([0.8, 0.6, 0.0], covariance=[1.0, 0.5, 0.2])
+        >>> problem = Transfer(target, n=5, gamma=0.1, sources=[FixedSource([1.0, 0.0, 0.0])])
+        >>> law = problem.path(n=np.array([[5], [50]]), gamma=[0.01, 0.1, 1.0])
+        >>> law.best_accuracy().round(3)
+        array([[0.756, 0.801, 0.833],
+               [0.866, 0.869, 0.872]])
+        """
+        return self._equivalent.law(self.n if n is None else n, self.gamma if gamma is None else gamma)
+
+    def equivalent_classifier(self, alpha: ArrayLike | None = None) -> FloatArray:
+        """Deterministic equivalent of the fine-tuned classifier: what its weights are on average.
+
+        Parameters
+        ----------
+        alpha : array_like
+            Scale(s) of the source(s), as in `MarginLaw`; left out when there is none.
+
+        Returns
+        -------
+        ndarray, shape (..., p)
+            ``w̄_α = (Σ + μμᵀ + κI)⁻¹ (tμ + κ Σ α_k w̄_k)``, w̄_k being the mean of source k, for every α. The weights of
+            one training scatter around it, but every fixed linear function of them tends to that of w̄_α.
+
+        Raises
+        ------
+        ValueError
+            If an argument is outside its range.
+
+        Examples
+        --------
+        >>> problem = Transfer(GaussianMixture([1.0, 0.5], covariance=[1.0, 0.2]), n=10, gamma=0.1)
+        >>> problem.equivalent_classifier().round(3)
+        array([0.334, 0.587])
+        """
+        return self._equivalent.classifier(self.n, self.gamma, alpha)
 
     def simulate(
         self,

@@ -58,6 +58,53 @@ def test_the_isotropic_experiment_is_a_transfer():
     assert (first.stderr < 0.05 * np.abs(second.value) + 0.01).all()
 
 
+def test_theory_is_what_simulation_converges_to():
+    """One, no and three sources; the exact oracle is in tests/theory/test_equivalents.py."""
+    for k in (0, 1, 3):
+        law, run = problem(k).margin_law(), problem(k).simulate(2000, seed=3, workers=1)
+        assert law.n_sources == k
+        alpha = None if k == 0 else 0.7 if k == 1 else [0.7, 0.2, -0.3]
+        estimate = run.accuracy(alpha)
+        assert abs(estimate.value - law.accuracy(alpha)) < 4 * estimate.stderr + 0.1 / P
+
+
+def test_a_path_is_a_grid_of_problems():
+    gamma, n = np.array([0.0, 0.3, 2.0]), np.array([[5.0], [20.0]])
+    law = problem(3).path(n=n, gamma=gamma)
+    for i, j in np.ndindex(law.shape):
+        one = Transfer(NEW, n[i, 0], gamma[j], SOURCES).margin_law()
+        np.testing.assert_allclose(law.mean[i, j], one.mean, rtol=1e-12)
+        np.testing.assert_allclose(law.cov[i, j], one.cov, rtol=1e-11)
+    assert problem(1).path(n=[5, 6]).shape == (2,)
+    assert problem(1).path(gamma=[5, 6, 7]).shape == (3,)
+    assert problem(1).path().shape == ()
+    with pytest.raises(ValueError, match="do not broadcast"):
+        problem(1).path(n=[5, 6], gamma=[1, 2, 3])
+    with pytest.raises(ValueError, match="gamma must be in"):
+        problem(1).path(gamma=-1)
+
+
+def test_the_equivalent_classifier_is_the_mean_of_the_trained_ones():
+    """Along every axis, by means and standard errors over trainings written out here."""
+    rng = np.random.default_rng(0)
+    p, n, gamma = 10, 60, 0.3
+    target = GaussianMixture(np.linspace(0.1, 0.6, p), np.linspace(0.2, 2.0, p), 0.1)
+    w, alpha, trials = rng.standard_normal(p), np.array([0.0, 1.5]), 4000
+    sums = np.zeros((2, 2, p))
+    for _ in range(trials):
+        y = rng.choice([-1.0, 1.0], n)
+        X = y[:, None] * target.mean + rng.standard_normal((n, p)) * target.root
+        f = np.where(rng.random(n) < 0.1, -y, y)
+        Q = np.linalg.inv(X.T @ X / n + gamma * np.eye(p))
+        trained = Q @ X.T @ f / n + alpha[:, None] * gamma * (Q @ w)
+        sums += np.stack([trained, trained**2])
+    mean = sums[0] / trials
+    error = np.sqrt((sums[1] / trials - mean**2) / trials)
+    predicted = Transfer(target, n, gamma, [FixedSource(w)]).equivalent_classifier(alpha)
+    assert (np.abs(mean - predicted) < 4 * error + 0.3 / n * np.linalg.norm(predicted, axis=1, keepdims=True)).all()
+    assert np.abs(mean - predicted)[1].max() < 0.1 * np.abs(predicted[1] - predicted[0]).max()
+
+
 def test_a_seed_reproduces_and_a_longer_run_starts_with_the_shorter():
     short, long = (problem(3).simulate(trials, seed=4) for trials in (3, 8))
     assert np.array_equal(long.law.mean[:3], short.law.mean)
