@@ -319,7 +319,8 @@ def test_chunks_that_were_cut_stay_whole_in_the_checkpoint(tmp_path):
 
 
 SCRIPT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell takes from what it runs in the background
 import numpy as np
 from rmt_alpha.simulation.runner import Job, run
 from tests.simulation.samplers import Numbers
