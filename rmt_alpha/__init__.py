@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from rmt_alpha.estimate import Estimate
     from rmt_alpha.estimation.plug_in import estimate_problem
     from rmt_alpha.laws import MarginLaw, RiskLaw
-    from rmt_alpha.problem import FixedSource, GaussianMixture, Isotropic, RidgeSource
+    from rmt_alpha.problem import FixedSource, GaussianMixture, Isotropic, RegressionTask, RidgeSource
+    from rmt_alpha.regression import RegressionTransfer
     from rmt_alpha.simulation.experiment import Simulation, simulate
+    from rmt_alpha.simulation.regression import RegressionSimulation
     from rmt_alpha.sweeps import Sweep, sweep
     from rmt_alpha.theory import symbolic
     from rmt_alpha.theory.isotropic import accuracy, margin_law, optimal_alpha, risk, worst_alpha
@@ -25,6 +27,9 @@ _PUBLIC = {
     "GaussianMixture": "problem",
     "Isotropic": "problem",
     "MarginLaw": "laws",
+    "RegressionSimulation": "simulation.regression",
+    "RegressionTask": "problem",
+    "RegressionTransfer": "regression",
     "RidgeSource": "problem",
     "RiskLaw": "laws",
     "Simulation": "simulation.experiment",
@@ -47,6 +52,9 @@ __all__ = [
     "GaussianMixture",
     "Isotropic",
     "MarginLaw",
+    "RegressionSimulation",
+    "RegressionTask",
+    "RegressionTransfer",
     "RidgeSource",
     "RiskLaw",
     "Simulation",

@@ -133,6 +133,12 @@ def integer(name: str, value: object, low: int = 1) -> int:
     raise ValueError(f"{name} must be an integer of at least {low}, got {_show(value)}")
 
 
+def in_range(array: FloatArray, digits: int) -> NDArray[np.bool_]:
+    """Tell which entries are 0 or of a size within 1e±digits."""
+    size = np.abs(array)
+    return np.asarray((size == 0.0) | ((size >= 10.0**-digits) & (size <= 10.0**digits)))
+
+
 def broadcast_shape(shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
     """Return the common shape of the named shapes; refuse those that do not fit together or into memory."""
     listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)

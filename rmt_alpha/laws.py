@@ -163,7 +163,7 @@ class _Law(ABC):
             return self._trusted(*(np.asarray(array[index]) for array in arrays))
         batch = np.arange(math.prod(self.shape)).reshape(self.shape)[index]
         cores = [array.shape[len(self.shape) :] for array in arrays]
-        return self._trusted(*(a.reshape(-1, *core)[batch] for a, core in zip(arrays, cores, strict=True)))
+        return self._trusted(*(np.asarray(a.reshape(-1, *core)[batch]) for a, core in zip(arrays, cores, strict=True)))
 
     def _alpha(self, alpha: ArrayLike | None, *, infinite: bool) -> FloatArray:
         """Check α: no trailing axis for one source, one of length K for several, None (nothing) without sources."""

@@ -6,12 +6,16 @@ samples ``x = y μ + z`` with penalty `gamma_source`.
 
 In general each task is a mixture of its own, ``x = y μ + Σ^{1/2} z``, its mean and covariance of any form, and there
 are any number of sources: classifiers trained by ridge on samples of a mixture, or given as they are.
+
+In regression a task has d real outputs, ``y = W x + σ ε`` with ``x = Σ^{1/2} z`` and W of shape (d, p), and a source is
+a d × p matrix: trained by ridge on samples of a task of its own, or given.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -193,50 +197,36 @@ def _vector(name: str, value: ArrayLike) -> FloatArray:
     return _read_only(vector.copy())
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class GaussianMixture(_ReadOnly):
-    """Two classes y = ±1 with samples ``x = y μ + Σ^{1/2} z``; z has independent standardised entries.
+def _weights(value: ArrayLike) -> FloatArray:
+    """Check weights of one output, a vector, or of d outputs, in rows."""
+    plain("weights", value)
+    weights = real_array("weights", value)
+    if weights.size == 0 or weights.ndim not in (1, 2):
+        raise ValueError(
+            f"weights must be a vector (p,), or a matrix (d, p) with an output in each row, got shape {weights.shape}"
+        )
+    return _read_only(weights.copy())
 
-    Parameters
+
+class Task(_ReadOnly, ABC):
+    """What every task has: samples of p features with noise ``Σ^{1/2} z``.
+
+    Attributes
     ----------
-    mean : array_like, shape (p,)
-        μ, the mean of the class y = 1.
-    covariance : array_like, shape (), (p,) or (p, p), optional
-        Σ: a multiple of the identity, its diagonal, or the full matrix, symmetric and positive semi-definite to 1e-10
-        of its Frobenius norm. None: the identity. A full matrix that is diagonal is kept as its diagonal, and a
-        constant diagonal as a number.
-    label_noise : float, default 0
-        Probability ε in [0, ½) that a training label is flipped.
-
-    Raises
-    ------
-    ValueError
-        If a shape does not fit, an entry is not finite, or a parameter is outside its range.
-
-    Examples
-    --------
-    >>> mixture = GaussianMixture([1.0, 0.0], covariance=[[2.0, 1.0], [1.0, 2.0]])
-    >>> mixture.p, mixture.eigenvalues
-    (2, array([1., 3.]))
+    covariance : ndarray, shape (), (p,) or (p, p)
+        Σ, in the simplest form that it has.
     """
 
-    mean: FloatArray
     covariance: FloatArray
-    label_noise: float = 0.0
-
-    def __init__(self, mean: ArrayLike, covariance: ArrayLike | None = None, label_noise: float = 0.0) -> None:
-        object.__setattr__(self, "mean", _vector("mean", mean))
-        object.__setattr__(self, "covariance", _covariance(1.0 if covariance is None else covariance, self.p))
-        object.__setattr__(self, "label_noise", real("label_noise", label_noise, 0.0, 0.5, open_high=True))
-
-    def __repr__(self) -> str:
-        form = (f"{self.covariance.flat[0]:g}·I", "diagonal", "full")[self.covariance.ndim]
-        return f"GaussianMixture(p={self.p}, covariance={form}, label_noise={self.label_noise:g})"
 
     @property
+    @abstractmethod
     def p(self) -> int:
         """Dimension of the samples."""
-        return self.mean.size
+
+    @property
+    def _form(self) -> str:
+        return (f"{self.covariance.flat[0]:g}·I", "diagonal", "full")[self.covariance.ndim]
 
     @property
     def eigenvalues(self) -> FloatArray:
@@ -266,6 +256,74 @@ class GaussianMixture(_ReadOnly):
         half = self.eigenvectors * self.eigenvalues**0.25
         with one_blas_thread():
             return _read_only(half @ half.T)
+
+    def coordinates(self, rows: FloatArray) -> FloatArray:
+        """Return vectors in the eigenbasis of Σ.
+
+        Parameters
+        ----------
+        rows : ndarray, shape (..., p)
+            Vectors in rows.
+
+        Returns
+        -------
+        ndarray, shape (..., p)
+            Their coordinates, in the order of `eigenvalues`.
+        """
+        return rows if self.eigenvectors is None else rows @ self.eigenvectors
+
+    def combine(self, coordinates: FloatArray) -> FloatArray:
+        """Return the vectors that have these coordinates: the inverse of `coordinates`.
+
+        Parameters
+        ----------
+        coordinates : ndarray, shape (..., p)
+            In the eigenbasis of Σ.
+
+        Returns
+        -------
+        ndarray, shape (..., p)
+            Vectors in rows.
+        """
+        return coordinates if self.eigenvectors is None else coordinates @ self.eigenvectors.T
+
+    def diagonal(self, other: "Task", values: FloatArray) -> FloatArray:
+        """Return the diagonal, in the eigenbasis of Σ, of a matrix that is diagonal in that of another task.
+
+        Parameters
+        ----------
+        other : Task
+            The other task.
+        values : ndarray, shape (p,)
+            The matrix's eigenvalues, in the order of the other's.
+
+        Returns
+        -------
+        ndarray, shape (p,)
+            ``uᵢᵀ V diag(values) Vᵀ uᵢ``, uᵢ being the eigenvectors here and V the matrix of those there. One p × p
+            product if both are full.
+        """
+        ours, theirs = self.eigenvectors, other.eigenvectors
+        if ours is theirs or np.ptp(values) == 0.0:
+            return values
+        overlap = theirs if ours is None else ours.T if theirs is None else ours.T @ theirs
+        assert overlap is not None  # or they were the same
+        return np.asarray(np.square(overlap) @ values)
+
+    def alike(self, known: Iterable["Task"]) -> "Task":
+        """Return the first known task with the same covariance, so that it is decomposed once; else this one.
+
+        Parameters
+        ----------
+        known : iterable of Task
+            Where to look.
+
+        Returns
+        -------
+        Task
+            With the same `eigenvalues` and `eigenvectors`.
+        """
+        return next((task for task in known if np.array_equal(task.covariance, self.covariance)), self)
 
     def apply(self, vectors: FloatArray) -> FloatArray:
         """Return ``Σ v`` of each column v.
@@ -311,16 +369,113 @@ class GaussianMixture(_ReadOnly):
             rows *= self.root
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class GaussianMixture(Task):
+    """Two classes y = ±1 with samples ``x = y μ + Σ^{1/2} z``; z has independent standardised entries.
+
+    Parameters
+    ----------
+    mean : array_like, shape (p,)
+        μ, the mean of the class y = 1.
+    covariance : array_like, shape (), (p,) or (p, p), optional
+        Σ: a multiple of the identity, its diagonal, or the full matrix, symmetric and positive semi-definite to 1e-10
+        of its Frobenius norm. None: the identity. A full matrix that is diagonal is kept as its diagonal, and a
+        constant diagonal as a number.
+    label_noise : float, default 0
+        Probability ε in [0, ½) that a training label is flipped.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, an entry is not finite, or a parameter is outside its range.
+
+    Examples
+    --------
+    >>> mixture = GaussianMixture([1.0, 0.0], covariance=[[2.0, 1.0], [1.0, 2.0]])
+    >>> mixture.p, mixture.eigenvalues
+    (2, array([1., 3.]))
+    """
+
+    mean: FloatArray
+    covariance: FloatArray
+    label_noise: float = 0.0
+
+    def __init__(self, mean: ArrayLike, covariance: ArrayLike | None = None, label_noise: float = 0.0) -> None:
+        object.__setattr__(self, "mean", _vector("mean", mean))
+        object.__setattr__(self, "covariance", _covariance(covariance, self.p, "mean"))
+        object.__setattr__(self, "label_noise", real("label_noise", label_noise, 0.0, 0.5, open_high=True))
+
+    def __repr__(self) -> str:
+        return f"GaussianMixture(p={self.p}, covariance={self._form}, label_noise={self.label_noise:g})"
+
+    @property
+    def p(self) -> int:
+        """Dimension of the samples."""
+        return self.mean.size
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RegressionTask(Task):
+    """A linear model with d outputs: ``y = W x + σ ε``, ``x = Σ^{1/2} z``; z, ε have independent standardised entries.
+
+    Parameters
+    ----------
+    weights : array_like, shape (p,) or (d, p)
+        W, an output in each row; a vector is a single output. Kept in the shape (d, p).
+    covariance : array_like, shape (), (p,) or (p, p), optional
+        Σ, as in `GaussianMixture`.
+    noise : array_like, shape () or (d,), default 0
+        σ ≥ 0, the standard deviation of the noise of each output. Kept in the shape (d,).
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, an entry is not finite, or a parameter is outside its range.
+
+    Examples
+    --------
+    >>> task = RegressionTask([[1.0, 0.0, 2.0], [0.0, 1.0, 1.0]], covariance=[1.0, 2.0, 0.5], noise=0.3)
+    >>> task.d, task.p, task.noise
+    (2, 3, array([0.3, 0.3]))
+    """
+
+    weights: FloatArray
+    covariance: FloatArray
+    noise: FloatArray
+
+    def __init__(self, weights: ArrayLike, covariance: ArrayLike | None = None, noise: ArrayLike = 0.0) -> None:
+        object.__setattr__(self, "weights", _read_only(np.atleast_2d(_weights(weights))))
+        object.__setattr__(self, "covariance", _covariance(covariance, self.p, "weights"))
+        plain("noise", noise)
+        sigma = real_array("noise", noise, 0.0)
+        if sigma.shape not in ((), (self.d,)):
+            raise ValueError(f"noise must be a number or have shape ({self.d},) to fit weights, got {sigma.shape}")
+        object.__setattr__(self, "noise", _read_only(np.broadcast_to(sigma, (self.d,)).copy()))
+
+    def __repr__(self) -> str:
+        return f"RegressionTask(d={self.d}, p={self.p}, covariance={self._form})"
+
+    @property
+    def p(self) -> int:
+        """Dimension of the samples."""
+        return int(self.weights.shape[1])
+
+    @property
+    def d(self) -> int:
+        """Number of outputs."""
+        return int(self.weights.shape[0])
+
+
 def _apply(matrix: FloatArray, vectors: FloatArray) -> FloatArray:
     return matrix @ vectors if matrix.ndim == 2 else matrix[..., None] * vectors
 
 
-def _covariance(value: ArrayLike, p: int) -> FloatArray:
-    """Check a covariance of any form and return it symmetric, as a diagonal where it is one."""
+def _covariance(value: ArrayLike | None, p: int, beside: str) -> FloatArray:
+    """Check a covariance of any form and return it symmetric, as a diagonal where it is one; None is the identity."""
     plain("covariance", value)
-    covariance = real_array("covariance", value)
+    covariance = real_array("covariance", 1.0 if value is None else value)
     if covariance.shape not in ((), (p,), (p, p)):
-        raise ValueError(f"covariance must have shape (), ({p},) or ({p}, {p}) to fit mean, got {covariance.shape}")
+        raise ValueError(f"covariance must have shape (), ({p},) or ({p}, {p}) to fit {beside}, got {covariance.shape}")
     if covariance.ndim == 2 and np.count_nonzero(covariance) == np.count_nonzero(covariance.diagonal()):
         covariance = covariance.diagonal()
     if covariance.ndim == 1 and (covariance == covariance[0]).all():
@@ -340,14 +495,17 @@ def _covariance(value: ArrayLike, p: int) -> FloatArray:
     return _read_only(unit * scale)
 
 
+AnyTask = TypeVar("AnyTask", bound=Task, covariant=True)
+
+
 @dataclass(frozen=True, eq=False)
-class RidgeSource:
-    """A source classifier trained by ridge on its own samples of a mixture.
+class RidgeSource(Generic[AnyTask]):
+    """A source trained by ridge on its own samples of a task.
 
     Parameters
     ----------
-    mixture : GaussianMixture
-        The source task.
+    mixture : GaussianMixture or RegressionTask
+        The source task: a mixture, or for regression a linear model.
     n : float
         Number N of source samples, positive; a whole number where it is simulated.
     gamma : float
@@ -359,13 +517,16 @@ class RidgeSource:
         If a parameter is outside its range.
     """
 
-    mixture: GaussianMixture
+    mixture: AnyTask
     n: float
     gamma: float
 
     def __post_init__(self) -> None:
-        if not isinstance(self.mixture, GaussianMixture):
-            raise ValueError(f"mixture must be a GaussianMixture, got {type(self.mixture).__name__}")
+        if not isinstance(self.mixture, GaussianMixture | RegressionTask):
+            raise ValueError(
+                f"mixture must be a GaussianMixture, got {type(self.mixture).__name__} "
+                f"(for regression it may be a RegressionTask)"
+            )
         object.__setattr__(self, "n", real("n", self.n, 0.0, open_low=True))
         object.__setattr__(self, "gamma", real("gamma", self.gamma, 0.0))
 
@@ -377,31 +538,35 @@ class RidgeSource:
 
 @dataclass(frozen=True, eq=False)
 class FixedSource(_ReadOnly):
-    """A source classifier that is given as it is.
+    """A source that is given as it is.
 
     Parameters
     ----------
-    weights : array_like, shape (p,)
-        w̃.
+    weights : array_like, shape (p,) or (d, p)
+        w̃, the weights of a classifier or of a single output; for regression with d outputs, one in each row.
 
     Raises
     ------
     ValueError
-        If the weights are not a vector of finite numbers.
+        If the weights are not a vector or a matrix of finite numbers.
     """
 
     weights: FloatArray = field(repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", _vector("weights", self.weights))
+        object.__setattr__(self, "weights", _weights(self.weights))
 
     @property
     def p(self) -> int:
-        """Number of weights."""
-        return self.weights.size
+        """Number of weights, of each output."""
+        return int(self.weights.shape[-1])
 
 
-Source = RidgeSource | FixedSource
+Source = RidgeSource[GaussianMixture] | FixedSource
+"""What a classifier starts from."""
+
+RegressionSource = RidgeSource[RegressionTask] | FixedSource
+"""What a regression starts from."""
 
 
 def check_sources(target: GaussianMixture, sources: Iterable[Source]) -> tuple[Source, ...]:
@@ -412,7 +577,7 @@ def check_sources(target: GaussianMixture, sources: Iterable[Source]) -> tuple[S
     target : GaussianMixture
         The target task.
     sources : iterable of RidgeSource or FixedSource
-        The sources.
+        The sources: of mixtures, or vectors of weights.
 
     Returns
     -------
@@ -424,14 +589,59 @@ def check_sources(target: GaussianMixture, sources: Iterable[Source]) -> tuple[S
     ValueError
         If one of them is something else, or of another dimension.
     """
-    if not isinstance(target, GaussianMixture):
-        raise ValueError(f"target must be a GaussianMixture, got {type(target).__name__}")
+    checked = _fitting(GaussianMixture, target, sources)
+    for k, source in enumerate(checked):
+        if isinstance(source, FixedSource) and source.weights.ndim != 1:
+            raise ValueError(
+                f"sources[{k}].weights must be a vector to fit a GaussianMixture, got shape {source.weights.shape}"
+            )
+    return cast(tuple[Source, ...], checked)
+
+
+def check_regression_sources(
+    target: RegressionTask, sources: Iterable[RegressionSource]
+) -> tuple[RegressionSource, ...]:
+    """Check that target and sources of a regression fit together.
+
+    Parameters
+    ----------
+    target : RegressionTask
+        The target task.
+    sources : iterable of RidgeSource or FixedSource
+        The sources: of regression tasks, or weights of every output.
+
+    Returns
+    -------
+    tuple of RidgeSource or FixedSource
+        The sources.
+
+    Raises
+    ------
+    ValueError
+        If one of them is something else, of another dimension, or has another number of outputs.
+    """
+    checked = cast(tuple[RegressionSource, ...], _fitting(RegressionTask, target, sources))
+    for k, source in enumerate(checked):
+        d = len(np.atleast_2d(source.weights)) if isinstance(source, FixedSource) else source.mixture.d
+        if d != target.d:
+            raise ValueError(f"sources[{k}] must have as many outputs as target, {target.d}, got {d}")
+    return checked
+
+
+def _fitting(kind: type[Task], target: object, sources: object) -> tuple[RidgeSource[Any] | FixedSource, ...]:
+    """Check what does not depend on the kind of task, and that the kind is the same everywhere."""
+    if not isinstance(target, kind):
+        raise ValueError(f"target must be a {kind.__name__}, got {type(target).__name__}")
     if not isinstance(sources, Iterable):
         raise ValueError(f"sources must be a sequence of sources, got {type(sources).__name__}")
     sources = tuple(sources)
     for k, source in enumerate(sources):
-        if not isinstance(source, Source):
+        if not isinstance(source, RidgeSource | FixedSource):
             raise ValueError(f"sources[{k}] must be a RidgeSource or a FixedSource, got {type(source).__name__}")
+        if isinstance(source, RidgeSource) and not isinstance(source.mixture, kind):
+            raise ValueError(
+                f"sources[{k}].mixture must be a {kind.__name__}, as target is, got {type(source.mixture).__name__}"
+            )
         if source.p != target.p:
             raise ValueError(f"sources[{k}] must have the dimension {target.p} of target, got {source.p}")
     return sources

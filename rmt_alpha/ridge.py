@@ -88,8 +88,8 @@ def primal(gram: FloatArray, right: FloatArray, w: FloatArray, n: int, gamma: fl
     ----------
     gram : ndarray, shape (p, p)
         ``XᵀX``, overwritten.
-    right : ndarray, shape (p,)
-        ``Xᵀy``.
+    right : ndarray, shape (p,) or (p, d)
+        ``Xᵀy``, for d responses in columns.
     w : ndarray, shape (p, K)
         Source weights w̃ in columns.
     n : int
@@ -99,8 +99,8 @@ def primal(gram: FloatArray, right: FloatArray, w: FloatArray, n: int, gamma: fl
 
     Returns
     -------
-    ndarray, shape (p, K+1)
-        w₀ and w₁ in columns.
+    ndarray, shape (p, K+1) or (p, d+K)
+        w₀, one for each response, and w₁ in columns.
     """
     return _solve(gram, n, gamma, np.column_stack([right / n, gamma * w]))
 
@@ -112,8 +112,8 @@ def dual(gram: FloatArray, y: FloatArray, Xw: FloatArray, gamma: float) -> Float
     ----------
     gram : ndarray, shape (n, n)
         ``XXᵀ``, overwritten.
-    y : ndarray, shape (n,)
-        Responses.
+    y : ndarray, shape (n,) or (n, d)
+        Responses, d of them in columns.
     Xw : ndarray, shape (n, K)
         ``Xw̃``.
     gamma : float
@@ -121,7 +121,7 @@ def dual(gram: FloatArray, y: FloatArray, Xw: FloatArray, gamma: float) -> Float
 
     Returns
     -------
-    ndarray, shape (n, K+1)
+    ndarray, shape (n, K+1) or (n, d+K)
         C, with which ``(w₀, w₁) = XᵀC + (0, w̃)``.
     """
     return _solve(gram, len(y), gamma, np.column_stack([y, -Xw]) / len(y))

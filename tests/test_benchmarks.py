@@ -39,7 +39,14 @@ def run(script, arguments, folder):
             "z",
         ),
         ("convergence.py", ["--size", "1000", "--trials", "10", "--precision", "1", "--out", "a.png"], "slope"),
+        ("regression.py", ["--sizes", "24", "48", "--trials", "200", "--out", "a.png"], "Slope"),
         ("universality.py", ["--scales", "1", "--trials", "3", "--test-size", "20"], "student"),
+        (
+            "anisotropic.py",
+            ["--p", "60", "--trials", "12", "--small", "20", "30", "--precision", "300", "--out", "a.png"],
+            "exponent",
+        ),
+        ("path.py", ["--p", "60", "--repeats", "1"], "path / eigendecomposition"),
     ],
 )
 def test_script_runs(script, arguments, says, tmp_path):

@@ -395,6 +395,8 @@ def test_indexing_selects_along_the_batch():
         rest = np.broadcast_to(np.arange(12).reshape(3, 4)[index], picked.shape)
         np.testing.assert_array_equal(picked.mean, laws.mean.reshape(12, 3)[rest])
         np.testing.assert_array_equal(picked.cov, laws.cov.reshape(12, 3, 3)[rest])
+    risks = RiskLaw(np.arange(6.0).reshape(2, 3), np.zeros((2, 3, 1)), np.ones((2, 3, 1, 1)))
+    assert risks[1, 2].constant == 5.0  # whose batch leaves nothing of the array
     mask = laws.best_accuracy() > np.median(laws.best_accuracy())
     assert laws[mask].shape == (6,)
     assert [law.shape for law in laws] == [(4,)] * 3

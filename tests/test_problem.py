@@ -164,7 +164,7 @@ def test_a_mixture_tells_its_form():
         (lambda: RidgeSource(GaussianMixture(MEAN), 10, -1.0), "gamma must be in"),
         (lambda: RidgeSource(GaussianMixture(MEAN), 10, [1.0]), "gamma must be a single number"),
         (lambda: FixedSource(None), "weights must be"),
-        (lambda: FixedSource([[1.0]]), "weights must be a vector"),
+        (lambda: FixedSource([[[1.0]]]), "weights must be a vector"),
         (lambda: FixedSource([np.inf]), "weights must be finite"),
         (lambda: check_sources(MEAN, ()), "target must be a GaussianMixture"),
         (lambda: check_sources(GaussianMixture(MEAN), 3), "sources must be a sequence"),

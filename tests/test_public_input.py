@@ -11,6 +11,7 @@ from rmt_alpha.estimation.datasets import LabelledData, load
 from rmt_alpha.estimation.held_out import held_out_curves
 from rmt_alpha.ridge import affine_ridge
 from rmt_alpha.theory import errata
+from rmt_alpha.theory.equivalents import Equivalent, effective_ridge
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 3))
@@ -21,6 +22,8 @@ RUN = ra.simulate(0.5, 20, 30, 0.1, trials=10, seed=0)
 LAW = ra.margin_law(0.5, 20, 30, 0.1)
 TRAINED = {"beta": 0.5, "n": 20, "p": 30, "gamma": 0.1, "n_source": 40, "gamma_source": 0.2, "mu": 1.0, "mu_perp": 1.0}
 MIXTURE = ra.GaussianMixture([1.0, 0.5], 2.0)
+TASK = ra.RegressionTask([[1.0, 0.5], [0.0, 1.0]], 2.0, 0.3)
+REGRESSION = ra.RegressionTransfer(TASK, 10, 0.1, [ra.RidgeSource(TASK, 12, 0.3)])
 PROBLEM = ra.Transfer(MIXTURE, 10, 0.1, [ra.RidgeSource(MIXTURE, 12, 0.3)])
 CURVES = {
     "source": DATA,
@@ -45,6 +48,21 @@ CALLS = {
     "FixedSource": (ra.FixedSource, {"weights": [1.0, 0.0]}),
     "Transfer": (ra.Transfer, {"target": MIXTURE, "n": 10, "gamma": 0.1, "sources": [ra.FixedSource([1.0, 0.0])]}),
     "Transfer.simulate": (PROBLEM.simulate, {"trials": 2, "seed": 0, "method": "dense", "workers": 1}),
+    "Transfer.path": (PROBLEM.path, {"n": [10.0], "gamma": [0.1]}),
+    "Transfer.equivalent_classifier": (PROBLEM.equivalent_classifier, {"alpha": 1.0}),
+    "effective_ridge": (effective_ridge, {"eigenvalues": [1.0, 2.0], "n": 10, "gamma": 0.1}),
+    "Equivalent": (Equivalent, {"target": MIXTURE, "sources": [ra.FixedSource([1.0, 0.0])]}),
+    "RegressionTask": (ra.RegressionTask, {"weights": [[1.0, 0.0]], "covariance": [1.0, 2.0], "noise": 0.1}),
+    "RegressionTransfer": (
+        ra.RegressionTransfer,
+        {"target": TASK, "n": 10, "gamma": 0.1, "sources": [ra.FixedSource(np.eye(2))]},
+    ),
+    "RegressionTransfer.path": (REGRESSION.path, {"n": [10.0], "gamma": [0.1]}),
+    "RegressionTransfer.simulate": (
+        REGRESSION.simulate,
+        {"trials": 2, "seed": 0, "noise": "student", "dof": 5.0, "workers": 1},
+    ),
+    "RegressionSimulation.risk": (REGRESSION.simulate(2, seed=0).risk, {"alpha": 1.0}),
     "sweep": (ra.sweep, TRAINED | {"label_noise": 0.1, "trials": 2, "seed": 0, "method": "dense", "together": ()}),
     "compare": (compare, {"simulation": RUN, "alpha": [1.0], "law": LAW}),
     "Simulation.accuracy": (RUN.accuracy, {"alpha": 1.0}),
@@ -85,6 +103,8 @@ def test_the_calls_themselves_are_legal(call):
 def test_nonsense_is_refused_by_name(call, name, kind):
     if kind == "None" and name in OPTIONAL:
         return  # has a meaning
+    if call.endswith(".path") and kind == "None":
+        return  # the problem's own
     if call == "Estimate.of" and kind == "nan":
         kind = "object"  # a sample may be nan, where a problem is undefined
     if name == "checkpoint" and kind == "string":

@@ -34,7 +34,7 @@ import numpy as np
 
 from rmt_alpha._random import stream
 from rmt_alpha._validation import FloatArray, check_memory, integer, real, real_array
-from rmt_alpha.problem import Experiment, FixedSource, GaussianMixture, RidgeSource, Source, check_sources
+from rmt_alpha.problem import Experiment, FixedSource, GaussianMixture, RidgeSource, Source, Task, check_sources
 from rmt_alpha.ridge import dual, primal
 from rmt_alpha.simulation.noise import GAUSSIAN, Noise
 from rmt_alpha.simulation.specification import as_json, of_experiment, of_transfer
@@ -133,12 +133,10 @@ class Dense:
         0.02 ns for each of n·p·q products, 0.05 ns for each of n·p·p if its covariance is a full matrix; once per mean
         0.1 ms and 0.02 ns for each of q³ products. And 10 ns for each of test_size·p random numbers of a test sample.
         """
-        picoseconds = 100_000_000 + 10_000 * (self.test_size or 0) * self.target.p
-        for mixture, n, means in self._data_sets:
-            p, q, full = mixture.p, min(n, mixture.p), mixture.covariance.ndim == 2
-            picoseconds += n * p * (10_000 + 20 * q + 50 * p * full) + means * (100_000_000 + 20 * q**3)
+        work = 100_000_000 + 10_000 * (self.test_size or 0) * self.target.p
+        work += sum(picoseconds(mixture, n, systems=means) for mixture, n, means in self._data_sets)
         numbers = sum(math.prod(shape) for shape in self.record.values())
-        return max(min(200_000_000_000 // picoseconds, 2**22 // max(numbers, 1), 256), 1)
+        return max(min(200_000_000_000 // work, 2**22 // max(numbers, 1), 256), 1)
 
     @property
     def record(self) -> dict[str, tuple[int, ...]]:
@@ -179,8 +177,7 @@ class Dense:
     def _buffer(self) -> int:
         """Numbers of noise in memory at once: for p > n a data set, which is needed twice, else a block."""
         p = self.target.p
-        rows = [n if p > n else min(n, _block(p)) for _, n, _ in self._data_sets]
-        return max(*rows, min(self.test_size or 0, _block(p))) * p
+        return max(min(self.test_size or 0, _block(p)) * p, *(buffer_size(n, p) for _, n, _ in self._data_sets))
 
     def sample(self, root: np.random.SeedSequence, trials: int) -> dict[str, FloatArray]:
         """Carry out the first trials of a chunk.
@@ -213,7 +210,7 @@ class Dense:
             records["cov"][trial] = (half.swapaxes(1, 2) @ half).reshape(self.record["cov"])
             if self.test_size is not None:
                 margins = records["margins"][trial].reshape(-1, self.test_size, size)
-                for rows, z in _blocks(self.noise, streams[0][2], self.test_size, p, buffer):
+                for rows, z in blocks(self.noise, streams[0][2], self.test_size, p, buffer):
                     np.add(z @ half, mean[:, None], out=margins[:, rows])
         return records
 
@@ -302,7 +299,7 @@ def _train(
 
     if p <= n:
         gram, sums = np.zeros((p, p)), np.zeros((2, p))
-        for rows, Z in _blocks(noise, streams[0], n, p, buffer):
+        for rows, Z in blocks(noise, streams[0], n, p, buffer):
             mixture.colour(Z)
             gram += Z.T @ Z
             sums += labels[:, rows] @ Z
@@ -312,7 +309,7 @@ def _train(
         return W
 
     Z = buffer[: n * p].reshape(n, p)
-    for _, block in _blocks(noise, streams[0], n, p, buffer, keep=True):
+    for _, block in blocks(noise, streams[0], n, p, buffer, keep=True):
         mixture.colour(block)
     gram, Zw = Z @ Z.T, Z @ w
     for b, mu in enumerate(means):
@@ -323,10 +320,31 @@ def _train(
     return W
 
 
-def _blocks(
+def blocks(
     noise: Noise, stream: np.random.Generator, n: int, p: int, buffer: FloatArray, *, keep: bool = False
 ) -> Iterator[tuple[slice, FloatArray]]:
-    """Make n rows of noise block by block, one after another in the buffer if all are to be kept, else in its front."""
+    """Make n rows of noise block by block.
+
+    Parameters
+    ----------
+    noise : Noise
+        Its law.
+    stream : numpy.random.Generator
+        Where the random numbers come from.
+    n, p : int
+        Rows and columns.
+    buffer : ndarray
+        Vector in which the rows are made, of `buffer_size` at least.
+    keep : bool, default False
+        Whether all rows are to be kept, one after another; else each block is made in the buffer's front.
+
+    Yields
+    ------
+    rows : slice
+        The place of the block among the n rows.
+    block : ndarray
+        The block, a view of the buffer.
+    """
     step = _block(p)
     for start in range(0, n, step):
         rows = slice(start, min(start + step, n))
@@ -337,13 +355,68 @@ def _blocks(
         yield rows, block
 
 
+def buffer_size(n: int, p: int) -> int:
+    """Return the numbers of noise that a data set has in memory at once.
+
+    Parameters
+    ----------
+    n, p : int
+        Samples and features.
+
+    Returns
+    -------
+    int
+        All n·p for p > n, where they are needed twice, else a block.
+    """
+    return (n if p > n else min(n, _block(p))) * p
+
+
+def picoseconds(task: Task, n: int, *, systems: int = 1) -> int:
+    """Estimate the time of a data set.
+
+    Parameters
+    ----------
+    task : Task
+        What is sampled.
+    n : int
+        Number of samples.
+    systems : int, default 1
+        Ridge systems that are solved on it.
+
+    Returns
+    -------
+    int
+        Picoseconds, a function of the shape only.
+    """
+    p, q, full = task.p, min(n, task.p), task.covariance.ndim == 2
+    return n * p * (10_000 + 20 * q + 50 * p * full) + systems * (100_000_000 + 20 * q**3)
+
+
+def prepare_covariance(name: str, task: Task) -> None:
+    """Check the size of a covariance's numbers, and have its root computed, once for all chunks.
+
+    Parameters
+    ----------
+    name : str
+        What the task is called.
+    task : Task
+        Whose covariance it is.
+
+    Raises
+    ------
+    ValueError
+        If an entry exceeds 1e60.
+    """
+    real_array(f"{name}.covariance", task.covariance, -1e60, 1e60)
+    _ = task.root
+
+
 def _block(p: int) -> int:
     """Return the number of rows in which noise is made at a time."""
     return max(_BLOCK // p, _ROWS)
 
 
 def _prepare(name: str, mixture: GaussianMixture) -> None:
-    """Check the size of a mixture's numbers, and have its root computed, once for all chunks."""
+    """Check the size of a mixture's numbers, and have its root computed."""
     real_array(f"{name}.mean", mixture.mean, -1e30, 1e30)
-    real_array(f"{name}.covariance", mixture.covariance, -1e60, 1e60)
-    _ = mixture.root
+    prepare_covariance(name, mixture)

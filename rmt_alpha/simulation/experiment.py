@@ -234,6 +234,52 @@ def repeat(
     ValueError, OSError, RuntimeError
         As in `simulate`.
     """
+    records, root = carry_out(
+        sampler,
+        trials=trials,
+        seed=seed,
+        executor=executor,
+        workers=workers,
+        progress=progress,
+        checkpoint=checkpoint,
+    )
+    margins = records.get("margins")
+    if margins is not None:
+        margins.flags.writeable = False
+    return Simulation(MarginLaw._trusted(records["mean"], records["cov"]), experiment, root, margins)
+
+
+def carry_out(
+    sampler: Sampler,
+    *,
+    trials: int,
+    seed: Seed,
+    executor: Executor | None,
+    workers: int | None,
+    progress: bool,
+    checkpoint: PathLike | None,
+) -> tuple[dict[str, FloatArray], np.random.SeedSequence]:
+    """Carry out trials of one sampler, with the seed of the checkpoint if there is no other.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        What to repeat.
+    trials, seed, executor, workers, progress, checkpoint
+        As in `simulate`.
+
+    Returns
+    -------
+    records : dict of ndarray
+        The arrays of the sampler's record, with a leading trials axis.
+    root : SeedSequence
+        Reproduces the run.
+
+    Raises
+    ------
+    ValueError, OSError, RuntimeError
+        As in `simulate`.
+    """
     root = None
     if seed is None and checkpoint is not None:
         stored = stored_seeds(checkpoint_path(checkpoint))
@@ -242,10 +288,7 @@ def repeat(
     (records,) = run(
         [Job(sampler, root)], trials, executor=executor, workers=workers, progress=progress, checkpoint=checkpoint
     )
-    margins = records.get("margins")
-    if margins is not None:
-        margins.flags.writeable = False
-    return Simulation(MarginLaw._trusted(records["mean"], records["cov"]), experiment, root, margins)
+    return records, root
 
 
 def simulate(

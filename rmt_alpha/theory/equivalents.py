@@ -51,9 +51,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rmt_alpha._jit import jit, routine
-from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, real_array
+from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, in_range, real_array
 from rmt_alpha.laws import MarginLaw
-from rmt_alpha.problem import FixedSource, GaussianMixture, Source, check_sources
+from rmt_alpha.problem import FixedSource, GaussianMixture, RidgeSource, Source, Task, check_sources
 
 _STEPS = 100
 """Newton steps after which the iteration counts as failed; a dozen is much."""
@@ -210,10 +210,10 @@ def effective_ridge(eigenvalues: ArrayLike, n: ArrayLike, gamma: ArrayLike) -> E
     decreasing = np.sort(values)[::-1].copy()
     result = np.empty((4, samples.size))
     iterations, converged = np.empty(samples.size, np.int64), np.empty(samples.size, np.bool_)
-    legal = _in_range(samples, 60) & _in_range(penalty, 60) & _in_range(values, 60).all()
+    legal = in_range(samples, 60) & in_range(penalty, 60) & in_range(values, 60).all()
     _solve(
-        decreasing if legal.any() else np.zeros(1),
-        int(np.count_nonzero(values)),
+        decreasing,
+        int(np.count_nonzero(values)) if legal.any() else 0,
         np.where(legal, samples, 1.0),
         np.where(legal, penalty, 1.0),
         result,
@@ -224,37 +224,7 @@ def effective_ridge(eigenvalues: ArrayLike, n: ArrayLike, gamma: ArrayLike) -> E
     return EffectiveRidge(*(array.reshape(shape)[()] for array in (*result, iterations, converged)))
 
 
-def _in_range(array: FloatArray, digits: int) -> NDArray[np.bool_]:
-    """Tell which entries are 0 or within 1e±digits."""
-    size = np.abs(array)
-    return np.asarray((size == 0.0) | ((size >= 10.0**-digits) & (size <= 10.0**digits)))
-
-
 # The law of the margin.
-
-
-class _Basis(NamedTuple):
-    """Eigenvalues of a covariance, and its eigenvectors in columns; None: the coordinate axes."""
-
-    eigenvalues: FloatArray
-    eigenvectors: FloatArray | None
-
-    def coordinates(self, vectors: FloatArray) -> FloatArray:
-        """Return vectors of shape (p,) or (p, K) in this basis."""
-        return vectors if self.eigenvectors is None else self.eigenvectors.T @ vectors
-
-    def combine(self, coordinates: FloatArray) -> FloatArray:
-        """Return the vectors whose coordinates are the rows, shape (..., p)."""
-        return coordinates if self.eigenvectors is None else coordinates @ self.eigenvectors.T
-
-    def diagonal(self, other: "_Basis", values: FloatArray) -> FloatArray:
-        """Return the diagonal, in this basis, of the matrix with those eigenvalues in the other one."""
-        if other.eigenvectors is self.eigenvectors or np.ptp(values) == 0.0:
-            return values
-        ours, theirs = self.eigenvectors, other.eigenvectors
-        overlap = theirs if ours is None else ours.T if theirs is None else ours.T @ theirs
-        assert overlap is not None  # or both were None
-        return np.asarray(np.square(overlap) @ values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,39 +265,31 @@ class Equivalent:
         return {"target": self.target, "sources": self.sources}
 
     @cached_property
-    def _basis(self) -> _Basis:
-        return _Basis(self.target.eigenvalues, self.target.eigenvectors)
-
-    @cached_property
     def _mean(self) -> FloatArray:
         """μ in the eigenbasis."""
-        return self._basis.coordinates(self.target.mean)
+        return self.target.coordinates(self.target.mean)
 
     @cached_property
     def _sources(self) -> tuple[FloatArray, FloatArray]:
         """Means w̄_k of the sources and the diagonals of their covariances C_k, shape (p, K), in the eigenbasis."""
-        weights, spread = np.zeros((2, self.target.p, len(self.sources)))
-        bases = [(self.target.covariance, self._basis)]
+        weights, spread = np.zeros((2, len(self.sources), self.target.p))
+        known: list[Task] = [self.target]
         for k, source in enumerate(self.sources):
             if isinstance(source, FixedSource):
-                weights[:, k] = source.weights
+                weights[k] = source.weights
                 continue
-            mixture = source.mixture
-            basis = next((known for covariance, known in bases if _equal(covariance, mixture.covariance)), None)
-            if basis is None:
-                basis = _Basis(mixture.eigenvalues, mixture.eigenvectors)
-                bases.append((mixture.covariance, basis))
-            mean, variances = _trained(mixture, basis, source.n, source.gamma)
-            weights[:, k] = basis.combine(mean)
-            spread[:, k] = self._basis.diagonal(basis, variances)
-        return self._basis.coordinates(weights), spread
+            basis = source.mixture.alike(known)
+            known.append(basis)
+            weights[k], variances = _trained(source, basis)
+            spread[k] = self.target.diagonal(basis, variances)
+        return self.target.coordinates(weights).T.copy(), spread.T.copy()
 
     @cached_property
     def _legal(self) -> bool:
         """Whether lengths and eigenvalues are in the range in which nothing over- or underflows."""
         weights, _ = self._sources
         lengths = np.linalg.norm(np.column_stack([self._mean, weights]), axis=0)
-        return bool(_in_range(lengths, 30).all() and _in_range(self._basis.eigenvalues, 60).all())
+        return bool(in_range(lengths, 30).all() and in_range(self.target.eigenvalues, 60).all())
 
     def law(self, n: ArrayLike, gamma: ArrayLike) -> MarginLaw:
         """Law of the margin as a function of α.
@@ -349,7 +311,7 @@ class Equivalent:
         ValueError
             If an argument is outside its range or the shapes do not broadcast.
         """
-        ridge = effective_ridge(self._basis.eigenvalues, n, gamma)
+        ridge = effective_ridge(self.target.eigenvalues, n, gamma)
         shape, size, K = np.shape(ridge.kappa), np.size(ridge.kappa), len(self.sources)
         samples, penalty = (np.broadcast_to(array, shape).ravel() for array in (n, gamma))
         ridge = EffectiveRidge(*(np.ravel(array) for array in ridge))
@@ -368,7 +330,7 @@ class Equivalent:
 
     def _block(self, n: FloatArray, gamma: FloatArray, ridge: EffectiveRidge) -> tuple[FloatArray, FloatArray]:
         """Return M and V of several (n, γ), one on the leading axis of each array; see the module for the sums."""
-        values, mu, (w, spread) = self._basis.eigenvalues, self._mean, self._sources
+        values, mu, (w, spread) = self.target.eigenvalues, self._mean, self._sources
         t, flips = _labels(self.target)
         h, one_minus_h, kappa = ridge.residual_fraction, ridge.df2 / n, ridge.kappa
         mean, cov = np.empty((n.size, w.shape[1] + 1)), np.empty((n.size, w.shape[1] + 1, w.shape[1] + 1))
@@ -432,7 +394,7 @@ class Equivalent:
         (1.875, [[3.0, 0.6], [0.6, 1.0]])
         """
         samples = real_array("n", n, 0.0, open_low=True)
-        values, (w, spread) = self._basis.eigenvalues, self._sources
+        values, (w, spread) = self.target.eigenvalues, self._sources
         t, _ = _labels(self.target)
         vectors = np.column_stack([t * self._mean, w])
         half = np.sqrt(values)[:, None] * vectors
@@ -441,7 +403,7 @@ class Equivalent:
             cov = np.tile(cov, (*samples.shape, 1, 1))
             cov[..., 0, 0] += np.square(values).sum() / samples
             mean = np.broadcast_to(self._mean @ vectors, cov.shape[:-1]).copy()
-        lost = ~(np.isfinite(cov).all(axis=(-2, -1)) & _in_range(samples, 60) & self._legal)
+        lost = ~(np.isfinite(cov).all(axis=(-2, -1)) & in_range(samples, 60) & self._legal)
         mean[lost], cov[lost] = np.nan, np.nan
         return MarginLaw._trusted(mean, cov)
 
@@ -469,13 +431,13 @@ class Equivalent:
         """
         scales = self.law(n, gamma)._alpha(alpha, infinite=False)
         scales = scales[..., None] if len(self.sources) == 1 else scales
-        kappa = np.atleast_1d(effective_ridge(self._basis.eigenvalues, n, gamma).kappa)
+        kappa = np.atleast_1d(effective_ridge(self.target.eigenvalues, n, gamma).kappa)
         w, _ = self._sources
         with np.errstate(all="ignore"):
-            _, k, _, _, g = _resolvent(self._basis.eigenvalues, self._mean, kappa)
+            _, k, _, _, g = _resolvent(self.target.eigenvalues, self._mean, kappa)
             b = k[0] @ (self._mean[:, None] * w)
             affine = np.column_stack([_labels(self.target)[0] * g[0], k[0][:, None] * w - g[0][:, None] * b])
-            return self._basis.combine(affine[:, 0] + scales @ affine[:, 1:].T)
+            return self.target.combine(affine[:, 0] + scales @ affine[:, 1:].T)
 
 
 def _resolvent(
@@ -499,16 +461,13 @@ def _labels(mixture: GaussianMixture) -> tuple[float, float]:
     return 1.0 - 2.0 * noise, 4.0 * noise * (1.0 - noise)
 
 
-def _trained(mixture: GaussianMixture, basis: _Basis, n: float, gamma: float) -> tuple[FloatArray, FloatArray]:
-    """Return mean and variances, in the eigenbasis of the task, of a ridge classifier of n samples."""
-    values, mu, (t, flips) = basis.eigenvalues, basis.coordinates(mixture.mean), _labels(mixture)
-    ridge = effective_ridge(values, n, gamma)
+def _trained(source: RidgeSource[GaussianMixture], basis: Task) -> tuple[FloatArray, FloatArray]:
+    """Return the mean w̄_s, and the eigenvalues of C_s; `basis` is a task with the source's covariance."""
+    values, mu, (t, flips) = basis.eigenvalues, basis.coordinates(source.mixture.mean), _labels(source.mixture)
+    ridge = effective_ridge(values, source.n, source.gamma)
     with np.errstate(all="ignore"):
         G, _, _, inverse, g = _resolvent(values, mu, np.atleast_1d(ridge.kappa))
         mean = t * g[0]
         risk = np.square(mean) @ values + (t * inverse[0]) ** 2 + flips
-        return mean, values * np.square(G[0]) * (risk / (n * ridge.residual_fraction))
-
-
-def _equal(one: FloatArray, other: FloatArray) -> bool:
-    return one is other or (one.shape == other.shape and np.array_equal(one, other))
+        variances = values * np.square(G[0]) * (risk / (source.n * ridge.residual_fraction))
+        return basis.combine(mean), variances

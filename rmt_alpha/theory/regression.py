@@ -1,0 +1,174 @@
+r"""Regression with several outputs: the risk of fine-tuned ridge as a quadratic in α, for any covariance and sources.
+
+Statement (THEORY §9). Target samples are ``y = W x + σ ε`` with ``x ~ (0, Σ)``, W of shape d × p; sources are d × p
+matrices W_k. The fine-tuned matrix is ``W_α = Σ α_k W_k + A`` where A minimises
+``‖Y − X(Σ α_k W_k + A)ᵀ‖²/n + γ‖A‖²``. With κ and h of the target (`equivalents`), ``G = (Σ+κI)⁻¹`` and
+``D = W − Σ α_k W_k``, output j has the risk, its noise included,
+
+    risk_j(α) = [κ² (D GΣG Dᵀ)_jj + σ_j²] / h.
+
+A source trained by ridge on N samples of its own task, κ_s, h_s, ``G_s = (Σ_s+κ_sI)⁻¹``, enters by its mean
+``W̄_s = W_sΣ_sG_s``, and adds to its own coefficient α_s² of output j
+
+    (κ²/h) tr(GΣG C_sj),    C_sj = R_sj/(N h_s) · G_sΣ_sG_s,    R_sj = κ_s² (W_s G_sΣ_sG_s W_sᵀ)_jj + σ_sj².
+
+Derivation. With ``Q = (XᵀX/n+γI)⁻¹`` the error is ``W − W_α = γDQ − σεᵀXQ/n``, linear in D and in the noise. Given X it
+has, in the mean over ε, the risk ``γ² (DQΣQDᵀ)_jj + σ_j² (1 + tr ΣQ(XᵀX/n)Q/n)``, and the deterministic equivalents
+
+    γQ → κG,    γ²QBQ → κ² [GBG + tr(ΣGBG)/(nh) · GΣG],    tr BQ(XᵀX/n)Q → tr(ΣGBG)/h
+
+for B = Σ, where ``tr(ΣGΣG)/n = 1−h``, give 1/h times ``κ²GΣG`` and times σ². For a source's own samples the same three
+give the mean of W̃_s, ``W_s(I−κ_sG_s)``, and for any B that of ``(W̃_s B W̃_sᵀ)_jj``, which is
+``(W̄_s B W̄_sᵀ)_jj + tr(B C_sj)``; here B is the target's κ²GΣG/h. So each output is THEORY §3 with μ = 0, where the
+variance 1 of a label is σ².
+
+In the eigenbasis of Σ everything is a sum over its eigenvalues of positive weights ``b_i = (κ/(λ_i+κ))² λ_i/h`` times
+products of coordinates, and what a common factor b leaves to κ, n and γ is one matrix product for a whole grid.
+
+By rule: at γ = 0 with n ≥ rank Σ, κ = 0 and h = 1 − rank/n: the sources are forgotten (α* is nan) and the risk is σ²/h;
+for n = rank, inf where there is noise and 0 where there is none. A source with h_s = 0 (trained without penalty on
+N = rank Σ_s samples) is W_s exactly without noise, and makes the law nan with noise. So do lengths of rows and σ
+outside 1e±30, and eigenvalues, numbers of samples and penalties outside 1e±60 (other than 0).
+
+Cost: one eigendecomposition for each distinct full covariance, one p × p product for each trained source whose
+eigenbasis is another one, then O(pK²) for each (n, γ), times d for separate outputs.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rmt_alpha._validation import FloatArray, check_memory, in_range
+from rmt_alpha.laws import RiskLaw
+from rmt_alpha.problem import FixedSource, RegressionSource, RegressionTask, RidgeSource, Task, check_regression_sources
+from rmt_alpha.theory.equivalents import effective_ridge
+
+_BLOCK = 2**16
+"""Numbers in a block of the grid (n, γ): half a megabyte, which a cache holds."""
+
+
+def risk_law(
+    target: RegressionTask,
+    n: ArrayLike,
+    gamma: ArrayLike,
+    sources: tuple[RegressionSource, ...] = (),
+    *,
+    per_output: bool = False,
+) -> RiskLaw:
+    """Asymptotic risk of fine-tuned ridge regression as a function of α.
+
+    Parameters
+    ----------
+    target : RegressionTask
+        The target task.
+    n : float or array_like
+        Number of target samples, positive.
+    gamma : float or array_like
+        Ridge penalty γ ≥ 0 of the fine-tuning.
+    sources : iterable of RidgeSource or FixedSource, default ()
+        The K sources.
+    per_output : bool, default False
+        Whether each output has its own law, and so its own α, or the law is that of the sum over the outputs.
+
+    Returns
+    -------
+    RiskLaw
+        Batched over the broadcast shape of n and gamma, with a last axis of length d if `per_output`; inf and nan by
+        the rules of the module.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range or the shapes do not fit.
+
+    Notes
+    -----
+    THEORY §9. The risk is the mean squared error on a fresh sample ``(x, y)``, so that it holds the noise σ² of y.
+
+    Examples
+    --------
+    >>> task = RegressionTask([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]], covariance=[2.0, 1.0, 0.5], noise=0.1)
+    >>> old = FixedSource([[0.8, 0.1, 0.5], [0.1, 0.4, 0.5]])
+    >>> rows = risk_law(task, 2, 0.1, [old], per_output=True)
+    >>> rows.optimal_alpha().round(3)
+    array([1.153, 1.558])
+    """
+    sources = check_regression_sources(target, sources)
+    ridge = effective_ridge(target.eigenvalues, n, gamma)
+    shape, size, K = np.shape(ridge.kappa), np.size(ridge.kappa), len(sources)
+    outputs = [slice(j, j + 1) for j in range(target.d)] if per_output else [slice(None)]
+    check_memory(f"risk laws of shape {shape}, {len(outputs)} in each", 24.0 * size * len(outputs) * (K + 1) ** 2)
+    rows, spread, excess = _coordinates(target, sources)
+    kappa, h = np.ravel(ridge.kappa)[:, None], np.ravel(ridge.residual_fraction)[:, None]
+
+    forms = np.empty((size, len(outputs), K + 1, K + 1))
+    noise = np.array([np.square(target.noise[j]).sum() for j in outputs])
+    own, step = np.arange(1, K + 1), max(_BLOCK // target.p, 1)
+    with np.errstate(all="ignore"):
+        for start in range(0, size, step):
+            at = slice(start, start + step)
+            b = _weights(target.eigenvalues, kappa[at], h[at])
+            spreads = b @ spread.T
+            for i, j in enumerate(outputs):
+                products = np.einsum("ajp,bjp->pab", rows[:, j], rows[:, j]).reshape(target.p, -1)
+                forms[at, i] = (b @ products).reshape(-1, K + 1, K + 1)
+                forms[at, i, own, own] += spreads * excess[:, j].sum(axis=1)
+        constant = forms[..., 0, 0] + np.where(noise == 0.0, 0.0, noise / h)
+        lost = ~(np.isfinite(forms).all(axis=(2, 3)) & (np.isfinite(constant) | (h == 0.0)))
+    legal = np.array([_legal(target, rows[:, j], j) for j in outputs])
+    forms[lost | ~legal], constant[lost | ~legal] = np.nan, np.nan
+    batch = (*shape, target.d) if per_output else shape
+    return RiskLaw._trusted(
+        constant.reshape(batch),
+        forms[..., 0, 1:].reshape(*batch, K),
+        forms[..., 1:, 1:].reshape(*batch, K, K),
+    )
+
+
+def _weights(values: FloatArray, kappa: FloatArray, h: FloatArray) -> FloatArray:
+    """Return b, the eigenvalues of κ²GΣG/h, for each κ; 0 at κ = 0."""
+    k = kappa / (values + kappa)
+    return np.where(kappa == 0.0, 0.0, np.square(k) * values / h)
+
+
+def _coordinates(
+    target: RegressionTask, sources: tuple[RegressionSource, ...]
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return what the law takes of the tasks.
+
+    The rows of W, W̄_1, …, W̄_K in the eigenbasis of Σ, shape (K+1, d, p); of each source the diagonal of G_sΣ_sG_s
+    there, shape (K, p), and R_sj/(N h_s), shape (K, d). The last two are 0 for a fixed source.
+    """
+    K = len(sources)
+    rows, spread, excess = np.empty((K + 1, target.d, target.p)), np.zeros((K, target.p)), np.zeros((K, target.d))
+    rows[0] = target.weights
+    known: list[Task] = [target]
+    for k, source in enumerate(sources):
+        if isinstance(source, FixedSource):
+            rows[k + 1] = source.weights
+            continue
+        basis = source.mixture.alike(known)
+        known.append(basis)
+        rows[k + 1], variances, excess[k] = _trained(source, basis)
+        spread[k] = target.diagonal(basis, variances)
+    return target.coordinates(rows), spread, excess
+
+
+def _trained(source: RidgeSource[RegressionTask], basis: Task) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return W̄_s, the eigenvalues of G_sΣ_sG_s, and R_sj/(N h_s); `basis` is a task with the source's covariance."""
+    task, values = source.mixture, basis.eigenvalues
+    ridge = effective_ridge(values, source.n, source.gamma)
+    w = basis.coordinates(task.weights)
+    with np.errstate(all="ignore"):
+        total = values + ridge.kappa
+        G, k = np.where(total == 0.0, 0.0, 1.0 / total), np.where(total == 0.0, 0.0, ridge.kappa / total)
+        variances = values * np.square(G)
+        excess = (np.square(k * w) @ values + np.square(task.noise)) / (source.n * ridge.residual_fraction)
+        if ridge.residual_fraction == 0.0:
+            excess = np.where(task.noise == 0.0, 0.0, np.nan)
+    return basis.combine(w * (values * G)), variances, excess
+
+
+def _legal(target: RegressionTask, rows: FloatArray, outputs: slice) -> bool:
+    """Tell whether lengths are in the range in which nothing over- or underflows."""
+    sizes = np.concatenate([np.linalg.norm(rows, axis=-1).ravel(), target.noise[outputs]])
+    return bool(in_range(sizes, 30).all())
