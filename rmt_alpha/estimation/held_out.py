@@ -1,12 +1,14 @@
-r"""Prediction and reality: the isotropic law's accuracy curve beside the one measured on held-out rows.
+r"""Prediction and reality: two predicted accuracy curves beside the one measured on held-out rows.
 
 Each split draws n training rows of the target at random and holds out the rest. Source and target are standardised on
 training rows (`datasets`), the source's ridge head w̃ is trained, and one solve gives ``w_α = w₀ + α w₁`` for every α.
 
 - Measured: the signed accuracy of w_α on the held-out rows, a score of exactly 0 counting ½.
-- Predicted: s, m² and w⊥² are estimated on the n training rows alone (`plug_in`), and the closed form (THEORY §4) gives
-  the law of the margin at (n, p, γ), p being the number of features that vary in those rows. A feature that does not
-  is no dimension of the problem: w₀ is 0 there and w₁ = w̃.
+- Predicted, isotropic: s, m² and w⊥² are estimated on the n training rows alone (`plug_in`), and the closed form
+  (THEORY §4) gives the law of the margin at (n, p, γ), p being the number of features that vary in those rows. A
+  feature that does not is no dimension of the problem: w₀ is 0 there and w₁ = w̃.
+- Predicted, with covariance: mean and covariance of the target are estimated on the n training rows, with the help of
+  the covariance of the source's rows (`mixtures`), and the equivalents (THEORY §3) give the law for the source w̃.
 
 No leakage. Nothing that a split trains, scales or predicts with depends on its held-out rows. A row that occurs in both
 data sets, as when the tasks share a class, is given to one of them, by a coin that each split tosses anew: w̃ has seen
@@ -24,8 +26,8 @@ which is never quite 0 or 1.) The prediction fails where ``|mean d| > threshold 
 of Student's law with splits − 1 degrees of freedom whose level is that of three normal standard deviations, .0027 on
 two sides: 3.16 for 50 splits, 4.09 for 10, and 236 for 2, which nothing exceeds.
 
-What the verdict does not tell. It tests the whole prediction, not isotropy alone, and fails on isotropic data as well
-where there are rows and splits enough to see one of these:
+What the verdict does not tell. It tests the whole prediction, not isotropy or covariance alone, and that of the
+isotropic one fails on isotropic data as well where there are rows and splits enough to see one of these:
 
 - the O(1/n) error of the asymptotic law;
 - the bias of estimates from n samples. It is largest where m² is smaller than its own error, since an estimate cannot
@@ -39,9 +41,12 @@ And a prediction that passes may still be too uncertain to be of use, which `pre
 Where the law is undefined (nan, as in overflow at γ = 1e300) there is nothing to hold against the measurement: the
 verdict says so, and neither holds nor fails.
 
-Why it fails, if it does. The closed form assumes that noise is the same in all directions. Two numbers from the
-training rows tell how far it is from that, both 1 if it is: `anisotropy` ``p tr Σ²/(tr Σ)²``, at most p; and
-`source_variance` ``w̃ᵀΣw̃/‖w̃‖²`` in units of tr Σ/p, the noise along the source's direction against the average one.
+Why it fails, if it does. Both theories predict mean and variance of the margin and take it for Gaussian; `margins` has
+those of the held-out rows, so its accuracy is what there would be if they were, and the rest is not the theory's to
+predict. On pairs of digits that rest is .01, most of the error. The closed form assumes moreover that noise is
+the same in all directions. Two numbers from the training rows tell how far it is
+from that, both 1 if it is: `anisotropy` ``p tr Σ²/(tr Σ)²``, at most p; and `source_variance` ``w̃ᵀΣw̃/‖w̃‖²`` in units
+of tr Σ/p, the noise along the source's direction against the average one.
 """
 
 import os
@@ -59,15 +64,21 @@ from rmt_alpha._random import Seed, seed_sequence, stream
 from rmt_alpha._validation import FloatArray, check_memory, integer, real, real_array
 from rmt_alpha.estimate import Estimate
 from rmt_alpha.estimation.datasets import LARGEST, LabelledData, Standardiser, load, split, within_classes
+from rmt_alpha.estimation.mixtures import estimate_mixture
 from rmt_alpha.estimation.plug_in import anisotropy, estimate_problem
 from rmt_alpha.laws import MarginLaw
+from rmt_alpha.problem import FixedSource
 from rmt_alpha.ridge import affine_ridge
+from rmt_alpha.theory.equivalents import Equivalent
 from rmt_alpha.theory.isotropic import fixed_source_law, fixed_source_optimal_alpha
+
+_WITH_COVARIANCE = ("mean", "cov", "optimal_alpha", "at_optimal_alpha")
+"""What a split keeps of the prediction with covariance."""
 
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """Where the isotropic prediction fails.
+    """Where a prediction fails.
 
     Parameters
     ----------
@@ -101,67 +112,25 @@ class Verdict:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class HeldOutCurves:
-    """What `held_out_curves` measured and predicted; the first axis of every array is the split.
+class Prediction:
+    """What one theory predicts from the training rows; the first axis of every array is the split.
 
     Parameters
     ----------
-    source, target : str
-        Names of the data sets.
-    n, gamma, gamma_source : int, float, float
-        Target training rows of each split, penalties of the fine-tuning and of the source's head.
-    rows : int
-        N_t, training and held-out rows of the target together.
-    seed : SeedSequence
-        Reproduces the splits; ``seed.entropy`` tells what was drawn for ``seed=None``.
-    alphas : ndarray, shape (alphas,)
-        The values of α.
-    measured, predicted : ndarray, shape (splits, alphas)
-        Accuracy on the held-out rows, and the one that the closed form predicts from the training rows.
-    at_zero, at_one : ndarray, shape (splits,)
-        Measured accuracy from scratch (α = 0) and of ordinary fine-tuning (α = 1).
+    predicted : ndarray, shape (splits, alphas)
+        Accuracy at every α.
     optimal_alpha : ndarray, shape (splits,)
-        α* predicted from the split's training rows; nan where undefined.
+        α*; nan where undefined.
     at_optimal_alpha : ndarray, shape (splits,)
         Measured accuracy at the split's own α*, at α = 1 where that is undefined.
     law : MarginLaw
         The predicted laws, batched over the splits.
-    p, n_source : ndarray of int, shape (splits,)
-        Features that vary in the target's training rows; source rows that the head was trained on.
-    at_bound : ndarray of bool, shape (splits,)
-        Where m² was set by the rule for small estimates: α* is little more than noise there.
-    anisotropy, source_variance : ndarray, shape (splits,)
-        Diagnostics of the model, both 1 where noise is the same in all directions; see the module.
     """
 
-    source: str
-    target: str
-    n: int
-    gamma: float
-    gamma_source: float
-    rows: int
-    seed: np.random.SeedSequence
-    alphas: FloatArray
-    measured: FloatArray
     predicted: FloatArray
-    at_zero: FloatArray
-    at_one: FloatArray
     optimal_alpha: FloatArray
     at_optimal_alpha: FloatArray
     law: MarginLaw
-    p: NDArray[np.int64]
-    n_source: NDArray[np.int64]
-    at_bound: NDArray[np.bool_]
-    anisotropy: FloatArray
-    source_variance: FloatArray
-
-    @property
-    def accuracy(self) -> Estimate:
-        """Measured accuracy: mean over the splits, with the standard error of that mean.
-
-        The splits share one finite data set, whose own sampling this error leaves out; `verdict` does not.
-        """
-        return Estimate.of(self.measured)
 
     @property
     def prediction(self) -> FloatArray:
@@ -184,6 +153,69 @@ class HeldOutCurves:
         """Share of the splits whose α* is undefined."""
         return float(np.isnan(self.optimal_alpha).mean())
 
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HeldOutCurves(Prediction):
+    """What `held_out_curves` measured and predicted; the first axis of every array is the split.
+
+    Parameters
+    ----------
+    source, target : str
+        Names of the data sets.
+    n, gamma, gamma_source : int, float, float
+        Target training rows of each split, penalties of the fine-tuning and of the source's head.
+    rows : int
+        N_t, training and held-out rows of the target together.
+    seed : SeedSequence
+        Reproduces the splits; ``seed.entropy`` tells what was drawn for ``seed=None``.
+    alphas : ndarray, shape (alphas,)
+        The values of α.
+    measured : ndarray, shape (splits, alphas)
+        Accuracy on the held-out rows.
+    at_zero, at_one : ndarray, shape (splits,)
+        Measured accuracy from scratch (α = 0) and of ordinary fine-tuning (α = 1).
+    margins : MarginLaw
+        Means and covariances of the held-out rows' margins, batched over the splits: measured as well, but as if the
+        margins were Gaussian.
+    predicted, optimal_alpha, at_optimal_alpha, law
+        The isotropic prediction, as in `Prediction`.
+    with_covariance : Prediction or None
+        The prediction with an estimated covariance; None if it was left out.
+    p, n_source : ndarray of int, shape (splits,)
+        Features that vary in the target's training rows; source rows that the head was trained on.
+    at_bound : ndarray of bool, shape (splits,)
+        Where m² was set by the rule for small estimates: the isotropic α* is little more than noise there.
+    anisotropy, source_variance : ndarray, shape (splits,)
+        Diagnostics of the model, both 1 where noise is the same in all directions; see the module.
+    """
+
+    source: str
+    target: str
+    n: int
+    gamma: float
+    gamma_source: float
+    rows: int
+    seed: np.random.SeedSequence
+    alphas: FloatArray
+    measured: FloatArray
+    at_zero: FloatArray
+    at_one: FloatArray
+    margins: MarginLaw
+    with_covariance: Prediction | None
+    p: NDArray[np.int64]
+    n_source: NDArray[np.int64]
+    at_bound: NDArray[np.bool_]
+    anisotropy: FloatArray
+    source_variance: FloatArray
+
+    @property
+    def accuracy(self) -> Estimate:
+        """Measured accuracy: mean over the splits, with the standard error of that mean.
+
+        The splits share one finite data set, whose own sampling this error leaves out; `verdict` does not.
+        """
+        return Estimate.of(self.measured)
+
     @property
     def best_alpha(self) -> float:
         """α of the highest mean measured accuracy, the one nearest to 1 among equals.
@@ -202,17 +234,23 @@ class HeldOutCurves:
         mean = self.measured.mean(axis=0)
         return int(np.lexsort((np.abs(self.alphas - 1.0), -mean))[0])
 
-    def verdict(self) -> Verdict:
-        """Hold the prediction against the measurement, as the module describes.
+    def verdict(self, of: Prediction | None = None) -> Verdict:
+        """Hold a prediction against the measurement, as the module describes.
+
+        Parameters
+        ----------
+        of : Prediction, optional
+            The prediction, such as `with_covariance`; by default the isotropic one.
 
         Returns
         -------
         Verdict
-            Where the isotropic prediction fails, and by how much.
+            Where the prediction fails, and by how much.
         """
-        paired = Estimate.of(self.predicted - self.measured)
+        judged: Prediction = self if of is None else of
+        paired = Estimate.of(judged.predicted - self.measured)
         difference, stderr = np.asarray(paired.value), np.asarray(paired.stderr)
-        q = (self.rows * self.prediction + 1.0) / (self.rows + 2.0)  # never quite 0 or 1
+        q = (self.rows * judged.prediction + 1.0) / (self.rows + 2.0)  # never quite 0 or 1
         error = np.sqrt(stderr**2 + q * (1.0 - q) / self.rows)
         threshold = float(stdtrit(len(self.measured) - 1, ndtr(3.0)))
         undefined = np.isnan(difference)
@@ -241,6 +279,7 @@ def held_out_curves(
     alphas: ArrayLike,
     n_source: int | None = None,
     splits: int = 50,
+    shrinkage: str | float | None = "ledoit-wolf",
     seed: Seed = None,
     progress: bool = False,
 ) -> HeldOutCurves:
@@ -263,6 +302,9 @@ def held_out_curves(
         Source rows to train on, drawn anew in every split; all of them if None.
     splits : int, default 50
         Number of random splits, at least two.
+    shrinkage : {"ledoit-wolf", "oas"}, float or None, default "ledoit-wolf"
+        How covariances are estimated, see `estimate_mixture`; the names need scikit-learn. None leaves out the
+        prediction with covariance, and its decomposition of a p × p matrix in every split.
     seed : int, SeedSequence, Generator or None
         Source of randomness; the same seed gives the same splits, and more splits begin with the fewer.
     progress : bool, default False
@@ -271,21 +313,23 @@ def held_out_curves(
     Returns
     -------
     HeldOutCurves
-        Both curves, split by split, and the verdict.
+        The curves, split by split, and the verdicts.
 
     Raises
     ------
     ValueError
         If an argument is outside its range, the data cannot be read, the features do not match, a label is too rare, no
-        feature varies, a ridge system is singular, or the result would not fit in memory.
+        feature varies, a ridge system is singular, scikit-learn is missing, or the result would not fit in memory.
 
     Examples
     --------
     >>> curves = held_out_curves(
-    ...     "digits:6,8", "digits:5,9", n=40, gamma=1.0, gamma_source=1.0, alphas=[0, 0.5, 1], splits=10, seed=0
+    ...     "digits:2,3", "digits:8,9", n=20, gamma=10.0, gamma_source=1.0, alphas=[0, 0.5, 1], splits=10, seed=0
     ... )
-    >>> curves.accuracy.value.round(2), curves.prediction.round(2), curves.verdict().holds
-    (array([0.98, 0.98, 0.98]), array([1., 1., 1.]), False)
+    >>> curves.accuracy.value.round(2), curves.prediction.round(2), curves.with_covariance.prediction.round(2)
+    (array([0.95, 0.95, 0.92]), array([0.99, 0.98, 0.96]), array([0.95, 0.95, 0.92]))
+    >>> curves.verdict().holds, curves.verdict(curves.with_covariance).holds
+    (False, True)
     """
     n, splits = integer("n", n), integer("splits", splits, low=2)
     n_source = None if n_source is None else integer("n_source", n_source)
@@ -298,7 +342,7 @@ def held_out_curves(
     source, target = _data("source", source), _data("target", target)
     _check_features(source, target)
     root = seed_sequence(seed)
-    task = _Task(source, target, *_shared(source.X, target.X), n, n_source, gamma, gamma_source, grid)
+    task = _Task(source, target, *_shared(source.X, target.X), n, n_source, gamma, gamma_source, grid, shrinkage)
     with one_blas_thread():
         records = [
             task.run(*(stream(root, j, role) for role in range(3)))
@@ -307,6 +351,17 @@ def held_out_curves(
     columns = {name: np.array([record[name] for record in records]) for name in records[0]}
     s, w_perp2, m2 = (columns.pop(name) for name in ("s", "w_perp2", "m2"))
     law = fixed_source_law(s, w_perp2, m2, n, columns["p"], gamma)
+    margins = MarginLaw._trusted(columns.pop("margin mean"), columns.pop("margin cov"))
+    with_covariance = None
+    if shrinkage is not None:
+        mean, cov, optimal, at_optimal = (columns.pop(f"{name} with covariance") for name in _WITH_COVARIANCE)
+        second = MarginLaw._trusted(mean, cov)
+        with_covariance = Prediction(
+            predicted=np.asarray(second[:, None].accuracy(grid)),
+            optimal_alpha=optimal,
+            at_optimal_alpha=at_optimal,
+            law=second,
+        )
     return HeldOutCurves(
         source=source.name,
         target=target.name,
@@ -318,6 +373,8 @@ def held_out_curves(
         alphas=grid,
         predicted=np.asarray(law[:, None].accuracy(grid)),
         law=law,
+        margins=margins,
+        with_covariance=with_covariance,
         **columns,
     )
 
@@ -368,6 +425,7 @@ class _Task:
     gamma: float
     gamma_source: float
     alphas: FloatArray
+    shrinkage: str | float | None = None
 
     def run(
         self, target_stream: np.random.Generator, source_stream: np.random.Generator, coin: np.random.Generator
@@ -399,21 +457,42 @@ class _Task:
         margin0, margin1 = sign * (test @ w0), sign * (test @ w1)
 
         def accuracy(alpha: float) -> float:
+            if np.isinf(alpha):  # the source alone
+                return 0.5 + 0.5 * float(np.sign(np.sign(alpha) * margin1).mean())
             with np.errstate(over="ignore"):  # ±inf has the right sign
                 return 0.5 + 0.5 * float(np.sign(margin0 + alpha * margin1).mean())
 
+        second: dict[str, Any] = {}
+        if self.shrinkage is not None:
+            law = self._law_with_covariance(source_Z[:, varies], source_y, Z[:, varies], y, w[varies])
+            best = float(law.optimal_alpha())
+            values = law.mean, law.cov, best, accuracy(1.0 if np.isnan(best) else best)
+            second = {f"{name} with covariance": value for name, value in zip(_WITH_COVARIANCE, values, strict=True)}
+
         return {
             **numbers,
+            **second,
             **_diagnose(Z[:, varies], y, w[varies]),
             "measured": np.array([accuracy(alpha) for alpha in self.alphas]),
             "at_zero": accuracy(0.0),
             "at_one": accuracy(1.0),
             "optimal_alpha": optimal,
             "at_optimal_alpha": accuracy(1.0 if np.isnan(optimal) else optimal),
+            "margin mean": np.array([margin0.mean(), margin1.mean()]),
+            "margin cov": np.cov(margin0, margin1),
             "at_bound": problem.at_bound,
             "p": p,
             "n_source": n_source,
         }
+
+    def _law_with_covariance(
+        self, source_Z: FloatArray, source_y: FloatArray, Z: FloatArray, y: FloatArray, w: FloatArray
+    ) -> MarginLaw:
+        """Return the law of the equivalents for the mixture that the training rows show."""
+        assert self.shrinkage is not None
+        old = estimate_mixture(source_Z, source_y, shrinkage=self.shrinkage)
+        new = estimate_mixture(Z, y, source_coef=w, reference=old, shrinkage=self.shrinkage)
+        return Equivalent(new, (FixedSource(w),)).law(self.n, self.gamma)
 
     def _deal(self, coin: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the rows of the source and of the target, those that are in both dealt out between them."""

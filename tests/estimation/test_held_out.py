@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +8,10 @@ from scipy import stats
 
 from rmt_alpha._random import stream
 from rmt_alpha.estimation import held_out
-from rmt_alpha.estimation.datasets import LabelledData, load, split
+from rmt_alpha.estimation.datasets import LabelledData, Standardiser, load, split
 from rmt_alpha.estimation.held_out import held_out_curves
+from rmt_alpha.ridge import affine_ridge
+from rmt_alpha.transfer import Transfer
 
 GRID = np.linspace(-1.0, 3.0, 21)
 SETTING = {"n": 40, "gamma": 0.7, "gamma_source": 1.3, "alphas": GRID, "splits": 6, "seed": 3}
@@ -34,6 +37,8 @@ def same(one, other, *names):
     for name in names:
         a, b = getattr(one, name), getattr(other, name)
         assert np.array_equal(a.mean if name == "law" else a, b.mean if name == "law" else b, equal_nan=True), name
+    if getattr(one, "with_covariance", None) is not None and "predicted" in names and "optimal_alpha" in names:
+        same(one.with_covariance, other.with_covariance, "predicted", "optimal_alpha", "law")
 
 
 EVERYTHING = (
@@ -89,7 +94,7 @@ def isotropic(seed, p, rows, share):
     ],
 )
 def test_verdict_seldom_fails_isotropic_data(n, p, rows, share, splits):
-    setting = {"gamma": 1.0, "gamma_source": 1.0, "alphas": GRID, "n": n, "splits": splits}
+    setting = {"gamma": 1.0, "gamma_source": 1.0, "alphas": GRID, "n": n, "splits": splits, "shrinkage": None}
     holds = [held_out_curves(*isotropic(s, p, rows, share), **setting, seed=s).verdict().holds for s in range(20)]
     assert sum(holds) >= 19
 
@@ -97,7 +102,7 @@ def test_verdict_seldom_fails_isotropic_data(n, p, rows, share, splits):
 @pytest.mark.slow
 @pytest.mark.parametrize(("n", "p", "share", "low", "high"), [(10, 200, 0.5, 0.03, 0.08), (60, 60, 0.2, -0.06, -0.03)])
 def test_documented_shortcomings_on_isotropic_data(n, p, share, low, high):
-    setting = {"gamma": 1.0, "gamma_source": 1.0, "alphas": [0.0], "n": n, "splits": 20}
+    setting = {"gamma": 1.0, "gamma_source": 1.0, "alphas": [0.0], "n": n, "splits": 20, "shrinkage": None}
     found = [held_out_curves(*isotropic(s, p, 1000, share), **setting, seed=s).verdict().largest for s in range(16)]
     assert low < np.mean(found) < high
 
@@ -111,6 +116,9 @@ def test_correlated_data_fail_the_verdict():
     assert not verdict.holds
     assert abs(verdict.largest) > 0.05
     assert curves.anisotropy.mean() > 3
+    second = curves.verdict(curves.with_covariance)
+    assert second.holds
+    assert np.abs(second.difference).mean() < 0.3 * np.abs(verdict.difference).mean()
 
 
 def test_accuracy_is_signed():
@@ -228,6 +236,68 @@ def test_held_out_rows_change_nothing_but_the_measurement(monkeypatch):
 
     X[rows] += 1e-6  # the test itself: training rows do matter
     assert not np.array_equal(before.predicted, held_out_curves(source, LabelledData(X, target.y), **SETTING).predicted)
+
+
+def test_prediction_with_covariance_is_that_of_the_transfer_from_the_training_rows():
+    """Split and scaling by hand; what is predicted is public."""
+    source, target = pair()
+    curves = held_out_curves(source, target, **SETTING, shrinkage=0.3)
+    root = np.random.SeedSequence(SETTING["seed"])
+    for j in range(2):
+        rows, _ = split(target.y, SETTING["n"], stream(root, j, 0))
+        order = split(source.y, 300, stream(root, j, 1), held_out=0)[0]
+        X, y = target.X[rows], target.y[rows]
+        scaling = Standardiser.fit(source.X[order], source.y[order], X, y)
+        Z_source, Z = scaling.source(source.X[order]), scaling.target(X)
+        w, _ = affine_ridge(Z_source, source.y[order], None, SETTING["gamma_source"])
+        problem = Transfer.from_data(
+            Z_source, source.y[order], Z, y, gamma=SETTING["gamma"], source_coef=w, shrinkage=0.3
+        )
+        law = problem.margin_law()
+        np.testing.assert_allclose(curves.with_covariance.predicted[j], law.accuracy(GRID), rtol=1e-9)
+        assert curves.with_covariance.optimal_alpha[j] == pytest.approx(law.optimal_alpha(), rel=1e-6)
+
+
+def test_margins_have_the_accuracy_of_gaussian_ones():
+    curves = held_out_curves(*pair(n_target=3000), **SETTING)
+    accuracy = curves.margins[:, None].accuracy(GRID)
+    assert np.abs(accuracy - curves.measured).max() < 0.02  # the data are Gaussian
+    assert np.abs(accuracy - curves.measured).max() > 0.0
+
+    y = np.resize([-1.0, 1.0], 400)  # classes apart, and one outlier in five at a distance
+    outlying = np.where(np.arange(400) % 5 == 0, 6.0, 0.5)[:, None]
+    heavy = LabelledData(y[:, None] * [1.0, 1.0] + outlying * np.random.default_rng(0).standard_normal((400, 2)), y)
+    curves = held_out_curves(heavy, heavy, **SETTING)
+    accuracy = curves.margins[:, None].accuracy(GRID)
+    assert (accuracy - curves.measured).mean() < -0.05
+
+
+def test_prediction_with_covariance_may_be_left_out():
+    domains = pair()
+    plain = held_out_curves(*domains, **SETTING, shrinkage=None)
+    assert plain.with_covariance is None
+    same(plain, held_out_curves(*domains, **SETTING), *(set(EVERYTHING) - {"optimal_alpha"}))
+
+
+def test_prediction_with_covariance_needs_scikit_learn(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.covariance", None)
+    with pytest.raises(ValueError, match="needs scikit-learn"):
+        held_out_curves(*pair(), **SETTING)
+    assert held_out_curves(*pair(), **SETTING, shrinkage=0.5).with_covariance is not None
+    with pytest.raises(ValueError, match="shrinkage must be"):
+        held_out_curves(*pair(), **SETTING, shrinkage="none")
+
+
+def test_infinite_alpha_is_the_source_alone(monkeypatch):
+    source, target = pair(m=1.0)
+    plain = held_out_curves(source, target, **{**SETTING, "alphas": [-1e12, 1e12]})
+    for sign in (-1.0, 1.0):
+        with monkeypatch.context() as patch:
+            patch.setattr(held_out.MarginLaw, "optimal_alpha", lambda _, sign=sign: sign * np.inf)
+            curves = held_out_curves(source, target, **SETTING)
+        assert (curves.with_covariance.optimal_alpha == sign * np.inf).all()
+        assert curves.with_covariance.median_alpha == sign * np.inf
+        assert np.array_equal(curves.with_covariance.at_optimal_alpha, plain.measured[:, int(sign > 0)])
 
 
 # Constant features.
@@ -366,6 +436,7 @@ def test_few_splits_decide_little():
 @pytest.mark.parametrize("gamma", [1e300, 1.0])
 def test_undefined_law_neither_holds_nor_fails(gamma):
     curves = held_out_curves(*pair(), **{**SETTING, "gamma": gamma})
+    assert curves.verdict(curves.with_covariance).undefined.all() == (gamma == 1e300)
     if gamma == 1.0:  # in one split only
         curves = replace(curves, predicted=np.where(np.arange(6)[:, None] == 2, np.nan, curves.predicted))
     verdict = curves.verdict()
@@ -459,3 +530,5 @@ def test_digits_report_the_failure():
     assert curves.anisotropy.mean() > 2
     assert curves.median_alpha < 0.2
     assert (curves.p < 64).all()
+    second = curves.verdict(curves.with_covariance)
+    assert np.abs(second.difference).mean() < 0.8 * np.abs(curves.verdict().difference).mean()
