@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rmt_alpha.simulation.regression import RegressionSimulation
     from rmt_alpha.sweeps import Sweep, sweep
     from rmt_alpha.theory import symbolic
+    from rmt_alpha.theory.choice import JointChoice, effective_sample_gain, limit_accuracy, optimal_alpha_gamma
     from rmt_alpha.theory.isotropic import accuracy, margin_law, optimal_alpha, risk, worst_alpha
     from rmt_alpha.transfer import Transfer
 
@@ -26,6 +27,7 @@ _PUBLIC = {
     "FixedSource": "problem",
     "GaussianMixture": "problem",
     "Isotropic": "problem",
+    "JointChoice": "theory.choice",
     "MarginLaw": "laws",
     "RegressionSimulation": "simulation.regression",
     "RegressionTask": "problem",
@@ -36,9 +38,12 @@ _PUBLIC = {
     "Sweep": "sweeps",
     "Transfer": "transfer",
     "accuracy": "theory.isotropic",
+    "effective_sample_gain": "theory.choice",
     "estimate_problem": "estimation.plug_in",
+    "limit_accuracy": "theory.choice",
     "margin_law": "theory.isotropic",
     "optimal_alpha": "theory.isotropic",
+    "optimal_alpha_gamma": "theory.choice",
     "risk": "theory.isotropic",
     "simulate": "simulation.experiment",
     "sweep": "sweeps",
@@ -51,6 +56,7 @@ __all__ = [
     "FixedSource",
     "GaussianMixture",
     "Isotropic",
+    "JointChoice",
     "MarginLaw",
     "RegressionSimulation",
     "RegressionTask",
@@ -62,9 +68,12 @@ __all__ = [
     "Transfer",
     "__version__",
     "accuracy",
+    "effective_sample_gain",
     "estimate_problem",
+    "limit_accuracy",
     "margin_law",
     "optimal_alpha",
+    "optimal_alpha_gamma",
     "risk",
     "simulate",
     "sweep",

@@ -289,6 +289,8 @@ def verify(arguments: argparse.Namespace) -> Report:  # noqa: ARG001 - every com
 
 def transfer(arguments: argparse.Namespace) -> Report:
     """Predict and measure the accuracy curve of a transfer between two real data sets."""
+    from importlib.util import find_spec
+
     from rmt_alpha import plots
     from rmt_alpha.estimation.datasets import load
     from rmt_alpha.estimation.held_out import held_out_curves
@@ -306,6 +308,7 @@ def transfer(arguments: argparse.Namespace) -> Report:
         n_source=arguments.n_source,
         alphas=np.linspace(low, high, points),
         splits=arguments.splits,
+        shrinkage="ledoit-wolf" if find_spec("sklearn") is not None else None,
         seed=arguments.seed,
         progress=_interactive(arguments),
     )
@@ -316,6 +319,9 @@ def transfer(arguments: argparse.Namespace) -> Report:
         "predicted": curves.prediction,
         "predicted_spread": curves.prediction_spread,
     }
+    if curves.with_covariance is not None:
+        columns["predicted_with_covariance"] = curves.with_covariance.prediction
+        columns["predicted_with_covariance_spread"] = curves.with_covariance.prediction_spread
     if arguments.out.suffix.lower() == ".csv":
         _write_csv(arguments.out, columns, zip(*columns.values(), strict=True))
     else:
@@ -337,22 +343,26 @@ def _transfer_summary(curves: Any) -> dict[str, Any]:
     """Return what the curves say, in numbers."""
     from rmt_alpha.estimate import Estimate
 
-    verdict, laws = curves.verdict(), curves.law
-    judged = len(curves.measured) >= MIN_SPLITS or bool(verdict.ranges)
+    second = curves.with_covariance
     at_best = {"scratch": curves.at_zero, "fine_tuning": curves.at_one, "predicted_alpha": curves.at_optimal_alpha}
+    alphas = {"scratch": 0.0, "fine_tuning": 1.0, "predicted_alpha": curves.optimal_alpha}
+    if second is not None:
+        at_best["predicted_alpha_with_covariance"] = second.at_optimal_alpha
+        alphas["predicted_alpha_with_covariance"] = second.optimal_alpha
     measured = {name: Estimate.of(samples) for name, samples in at_best.items()} | {"hindsight": curves.best_accuracy}
-    alphas = {
-        "scratch": 0.0,
-        "fine_tuning": 1.0,
-        "predicted_alpha": curves.median_alpha,
-        "hindsight": curves.best_alpha,
-    }
-    predicted = {
-        "scratch": np.mean(laws.accuracy(0.0)),
-        "fine_tuning": np.mean(laws.accuracy(1.0)),
-        "predicted_alpha": np.mean(laws.accuracy(np.where(np.isnan(curves.optimal_alpha), 1.0, curves.optimal_alpha))),
-        "hindsight": np.mean(laws.accuracy(curves.best_alpha)),
-    }
+    alphas["hindsight"] = curves.best_alpha
+
+    def predicted(prediction: Any, at: str) -> float:
+        return float(np.mean(prediction.law.accuracy(np.where(np.isnan(alphas[at]), 1.0, alphas[at]))))
+
+    accuracies = []
+    for at, estimate in measured.items():
+        defined = np.ravel(alphas[at])[~np.isnan(np.ravel(alphas[at]))]
+        row = {"at": at, "alpha": float(np.median(defined)) if defined.size else np.nan}
+        row |= {"measured": estimate.value, "stderr": estimate.stderr, "predicted": predicted(curves, at)}
+        if second is not None:
+            row["predicted_with_covariance"] = predicted(second, at)
+        accuracies.append(row)
     return {
         "source": curves.source,
         "target": curves.target,
@@ -363,20 +373,27 @@ def _transfer_summary(curves: Any) -> dict[str, Any]:
         "gamma_source": curves.gamma_source,
         "splits": len(curves.measured),
         "seed": curves.seed.entropy,
-        "accuracies": [
-            {"at": at, "alpha": alphas[at], "measured": e.value, "stderr": e.stderr, "predicted": predicted[at]}
-            for at, e in measured.items()
-        ],
-        "splits_without_predicted_alpha": curves.fraction_undefined,
+        "accuracies": accuracies,
         "splits_at_bound": float(np.mean(curves.at_bound)),
+        **_judge(curves, curves),
+        "with_covariance": None if second is None else _judge(curves, second),
+        "anisotropy": float(np.median(curves.anisotropy)),
+        "source_variance": float(np.median(curves.source_variance)),
+    }
+
+
+def _judge(curves: Any, prediction: Any) -> dict[str, Any]:
+    """Return the verdict on one prediction."""
+    verdict = curves.verdict(prediction)
+    judged = len(curves.measured) >= MIN_SPLITS or bool(verdict.ranges)
+    return {
+        "splits_without_predicted_alpha": prediction.fraction_undefined,
         "prediction_holds": verdict.holds if judged else None,
         "prediction_undefined": bool(verdict.undefined.any()),
         "threshold": verdict.threshold,
         "prediction_fails": [list(ends) for ends in verdict.ranges],
         "largest_difference": verdict.largest,
         "largest_difference_at": verdict.alpha,
-        "anisotropy": float(np.median(curves.anisotropy)),
-        "source_variance": float(np.median(curves.source_variance)),
     }
 
 
@@ -385,43 +402,55 @@ def _transfer_lines(curves: Any, summary: dict[str, Any]) -> list[str]:
     names = {
         "scratch": "from scratch",
         "fine_tuning": "fine-tuning",
-        "predicted_alpha": "predicted α* (median)",
+        "predicted_alpha": "isotropic α* (median)",
+        "predicted_alpha_with_covariance": "covariance α* (median)",
         "hindsight": "best in hindsight",
     }
+    second = summary["with_covariance"]
+    header = ("", "α", "measured", "± s.e.", "isotropic", "with covariance")[: 5 if second is None else 6]
     rows = [(names[r["at"]], *list(r.values())[1:]) for r in summary["accuracies"]]
     lines = [
         f"{curves.source} → {curves.target}: n = {curves.n} target rows, p = {summary['p']} features, "
         f"N = {summary['n_source']} source rows,",
-        f"γ = {curves.gamma:g}, γ̃ = {curves.gamma_source:g}, {summary['splits']} splits.",
+        f"γ = {curves.gamma:g}, γ̃ = {curves.gamma_source:g}, {summary['splits']} splits. Measured accuracy, and two "
+        "predictions:"
+        if second is not None
+        else f"γ = {curves.gamma:g}, γ̃ = {curves.gamma_source:g}, {summary['splits']} splits.",
         "",
-        *_table(("", "α", "measured", "± s.e.", "predicted"), rows, ".3f", {3: ".4f"}),
+        *_table(header, rows, ".3f", {3: ".4f"}),
         "",
         "Each split takes its own predicted α*; the best α in hindsight was chosen on the held-out rows themselves.",
     ]
     if summary["splits_at_bound"] > 0.0:
         lines.append(
             f"In {summary['splits_at_bound']:.0%} of the splits the target rows show no mean beyond the source's "
-            "direction: α* is little more than noise there."
+            "direction: the isotropic α* is little more than noise there."
         )
-    at, errors = f"α = {summary['largest_difference_at']:.3g}", f"{summary['threshold']:.3g} errors"
-    difference = f"predicted − measured is {summary['largest_difference']:+.3f} at {at}"
-    if summary["prediction_fails"]:
-        where = ", ".join(f"[{left:.3g}, {right:.3g}]" for left, right in summary["prediction_fails"])
-        lines.append(f"The isotropic prediction FAILS (by more than {errors}) for α in {where}; {difference}.")
-    elif summary["prediction_undefined"]:
-        lines.append("The isotropic prediction is undefined here: the theory's numbers leave its range in some split.")
-    elif summary["prediction_holds"] is None:
-        lines.append(
-            f"Fewer than {MIN_SPLITS} splits cannot tell whether the isotropic prediction fails; {difference}."
-        )
+    lines.append(_judgement("isotropic prediction", summary))
+    if second is None:
+        lines.append("The prediction with covariance is left out: it needs scikit-learn.")
     else:
-        lines.append(f"The isotropic prediction is not refuted: within {errors} for every α; at most, {difference}.")
+        lines.append(_judgement("prediction with covariance", second))
     lines.append(
-        "The theory assumes noise alike in all directions. Here p·tr Σ²/(tr Σ)² is "
+        "The isotropic theory assumes noise alike in all directions. Here p·tr Σ²/(tr Σ)² is "
         f"{summary['anisotropy']:.2f} instead of 1, and the variance along the source's weights is "
         f"{summary['source_variance']:.2f} of the average instead of 1."
     )
     return [short for line in lines for short in (textwrap.wrap(line, 100) or [""])]
+
+
+def _judgement(name: str, verdict: dict[str, Any]) -> str:
+    """Say a verdict in a sentence."""
+    at, errors = f"α = {verdict['largest_difference_at']:.3g}", f"{verdict['threshold']:.3g} errors"
+    difference = f"predicted − measured is {verdict['largest_difference']:+.3f} at {at}"
+    if verdict["prediction_fails"]:
+        where = ", ".join(f"[{left:.3g}, {right:.3g}]" for left, right in verdict["prediction_fails"])
+        return f"The {name} FAILS (by more than {errors}) for α in {where}; {difference}."
+    if verdict["prediction_undefined"]:
+        return f"The {name} is undefined here: the theory's numbers leave its range in some split."
+    if verdict["prediction_holds"] is None:
+        return f"Fewer than {MIN_SPLITS} splits cannot tell whether the {name} fails; {difference}."
+    return f"The {name} is not refuted: within {errors} for every α; at most, {difference}."
 
 
 SWEEP = """\

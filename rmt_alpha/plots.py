@@ -6,15 +6,21 @@ Colours are those of Okabe and Ito, distinguishable by colour-blind readers.
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, LogNorm
 from numpy.typing import ArrayLike
 
-from rmt_alpha._validation import real_array
+from rmt_alpha._validation import FloatArray, real, real_array
 from rmt_alpha.estimate import Estimate
-from rmt_alpha.estimation.held_out import HeldOutCurves
+from rmt_alpha.estimation.held_out import HeldOutCurves, Prediction, Verdict
 from rmt_alpha.laws import MarginLaw
+from rmt_alpha.theory.isotropic import accuracy, optimal_alpha
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+_NO_LOSS = 1e-12
+"""A difference of accuracies that is rounding."""
 
 
 def accuracy_curve(ax: Axes, law: MarginLaw, alpha: ArrayLike, *, label: str = "theory", **style: Any) -> Axes:
@@ -126,7 +132,7 @@ def estimates(ax: Axes, alpha: ArrayLike, estimate: Estimate, *, label: str = "s
 
 
 def held_out(ax: Axes, curves: HeldOutCurves) -> Axes:
-    """Draw a predicted accuracy curve over the one measured on held-out rows, and shade where it fails.
+    """Draw the predicted accuracy curves over the one measured on held-out rows, and mark where they fail.
 
     Parameters
     ----------
@@ -138,8 +144,8 @@ def held_out(ax: Axes, curves: HeldOutCurves) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
-        `ax`. Bands: two standard errors of the measured mean over splits; one standard deviation of the prediction
-        between splits.
+        `ax`. Bands: two standard errors of the measured mean over splits; one standard deviation of a prediction
+        between splits. A bar at the bottom, in the colour of its prediction, is where that fails.
 
     Examples
     --------
@@ -148,25 +154,135 @@ def held_out(ax: Axes, curves: HeldOutCurves) -> Axes:
     >>> from rmt_alpha.estimation.held_out import held_out_curves
     >>> setting = dict(n=40, gamma=1.0, gamma_source=1.0, alphas=[0.0, 0.5, 1.0], splits=5, seed=0)
     >>> ax = held_out(Figure().subplots(), held_out_curves(load("digits:6,8"), load("digits:5,9"), **setting))
-    >>> ax.get_legend_handles_labels()[1][:2]
-    ['measured on held-out rows', 'isotropic prediction']
+    >>> ax.get_legend_handles_labels()[1][:3]
+    ['measured on held-out rows', 'isotropic prediction', 'prediction with covariance']
     """
     alpha, measured = curves.alphas, curves.accuracy
-    bands = (
+    predictions: list[tuple[str, str, Verdict, Prediction]]
+    predictions = [("isotropic prediction", COLOURS[1], curves.verdict(), curves)]
+    if (second := curves.with_covariance) is not None:
+        predictions.append(("prediction with covariance", COLOURS[2], curves.verdict(second), second))
+    bands = [
         ("measured on held-out rows", COLOURS[0], np.asarray(measured.value), 2 * np.asarray(measured.stderr)),
-        ("isotropic prediction", COLOURS[1], curves.prediction, curves.prediction_spread),
-    )
+        *((label, colour, one.prediction, one.prediction_spread) for label, colour, _, one in predictions),
+    ]
     for label, colour, middle, half in bands:
         ax.plot(alpha, middle, color=colour, label=label)
         low, high = np.clip([middle - half, middle + half], 0.0, 1.0)
         ax.fill_between(alpha, low, high, color=colour, alpha=0.2, linewidth=0)
-    verdict = curves.verdict()
-    for i, (left, right) in enumerate(verdict.ranges):
-        label = "_" if i else f"prediction fails ({verdict.threshold:.3g} errors)"
-        ax.axvspan(left, right, color="0.5", alpha=0.12, linewidth=0, label=label)
-    if alpha[0] <= curves.median_alpha <= alpha[-1]:
-        ax.axvline(curves.median_alpha, color=COLOURS[1], linestyle="--", label=r"predicted $\alpha^*$ (median)")
+    for row, (_, colour, verdict, one) in enumerate(predictions):
+        for i, (left, right) in enumerate(verdict.ranges):
+            label = "_" if i else f"fails ({verdict.threshold:.3g} errors)"
+            bottom = 0.03 * row
+            ax.axvspan(left, right, bottom, bottom + 0.02, color=colour, linewidth=0, label=label)
+        if alpha[0] <= one.median_alpha <= alpha[-1]:
+            ax.axvline(one.median_alpha, color=colour, linestyle="--", label=r"predicted $\alpha^*$ (median)")
     ax.axvline(1.0, color="0.6", linewidth=0.8)
     ax.set_xlabel(r"$\alpha$")
     ax.set_ylabel("accuracy")
     return ax
+
+
+def phase_diagram(
+    ax: Axes,
+    beta: ArrayLike,
+    eta: ArrayLike,
+    *,
+    p: float,
+    gamma: float,
+    limit: float = 10.0,
+    colour_bar: bool = True,
+    **problem: Any,
+) -> Axes:
+    r"""Draw α* over the alignment β and the aspect ratio η = p/n: when to keep more of a source, and when less.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where to draw.
+    beta : array_like
+        Values of β in [-1, 1], increasing, at least two.
+    eta : array_like
+        Values of η, positive and increasing, at least two.
+    p : float
+        Dimension; n = p/η.
+    gamma : float
+        Ridge penalty γ ≥ 0 of the fine-tuning.
+    limit : float, default 10
+        Colours tell α* apart from 1/limit to limit.
+    colour_bar : bool, default True
+        Whether to draw one beside the Axes.
+    **problem
+        Single values of the other parameters of `rmt_alpha.optimal_alpha`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        `ax`, with labels for a legend. In colour: α*, on a logarithmic scale with its middle at 1 (ordinary
+        fine-tuning; black line). Grey: α* ≤ 0, where the source points away from the target. Light grey: α* is
+        undefined. Hatched: ordinary fine-tuning is worse than training from scratch.
+
+    Raises
+    ------
+    ValueError
+        If the axes are not increasing, `limit` is not above 1, or a parameter of the problem is outside its range.
+
+    Notes
+    -----
+    With ``colour_bar=False``, ``ax.collections[0]`` is what a colour bar of one's own needs.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> import rmt_alpha as ra
+    >>> ax = phase_diagram(Figure().subplots(), np.linspace(0, 1, 20), np.geomspace(0.1, 10, 20), p=400, gamma=1.0)
+    >>> ax.get_xlabel(), ax.get_yscale()
+    ('alignment $\\beta$', 'log')
+    """
+    columns, rows = _increasing("beta", beta), _increasing("eta", eta)
+    dimension, top = real("p", p, 0.0, open_low=True), real("limit", limit, 1.0, open_low=True)
+    setting = {"n": dimension / rows[:, None], "p": dimension, "gamma": real("gamma", gamma, 0.0), **problem}
+    for name, value in problem.items():
+        if value is not None:
+            real(name, value)
+    best = optimal_alpha(columns, **setting)
+    loss = accuracy(0.0, columns, **setting) - accuracy(1.0, columns, **setting)
+
+    style: dict[str, Any] = {"shading": "nearest", "rasterized": True}
+    shown = np.ma.masked_where(~(best > 0.0), best)
+    mesh = ax.pcolormesh(columns, rows, shown, cmap=_diverging(), norm=LogNorm(1.0 / top, top), **style)
+    ax.set_yscale("log")
+    plain = ((best <= 0.0, "0.75", r"$\alpha^* \leq 0$"), (np.isnan(best), "0.9", r"$\alpha^*$ undefined"))
+    for where, grey, label in plain:
+        if where.any():
+            ax.pcolormesh(columns, rows, np.ma.masked_where(~where, best), cmap=ListedColormap([grey]), **style)
+            ax.fill([], [], color=grey, label=label)
+    if shown.count() and shown.min() < 1.0 < shown.max():
+        ax.contour(columns, rows, shown, levels=[1.0], colors="black", linewidths=2.0)
+    ax.plot([], [], color="black", linewidth=2.0, label=r"$\alpha^* = 1$")
+    if np.nanmax(loss, initial=0.0) > _NO_LOSS:
+        hatched = ax.contourf(columns, rows, loss, levels=[_NO_LOSS, 1.0], colors="none", hatches=["////"])
+        hatched.set(edgecolor="0.2", linewidth=0.0)
+        if np.nanmin(loss) < _NO_LOSS:
+            ax.contour(columns, rows, loss, levels=[_NO_LOSS], colors="0.2", linewidths=0.8, linestyles="--")
+    ax.fill([], [], facecolor="none", edgecolor="0.2", hatch="////", label=r"$\alpha = 1$ worse than $\alpha = 0$")
+    ax.set_xlabel(r"alignment $\beta$")
+    ax.set_ylabel(r"aspect ratio $\eta = p/n$")
+    if colour_bar:
+        figure: Any = ax.get_figure()
+        bar = figure.colorbar(mesh, ax=ax, extend="both", label=r"best scale $\alpha^*$")
+        bar.ax.yaxis.set_major_formatter("{x:g}")
+    return ax
+
+
+def _diverging() -> ListedColormap:
+    """Blue to red through white, distinguishable by colour-blind readers, without the ends that hide black lines."""
+    return ListedColormap(colormaps["RdBu_r"](np.linspace(0.1, 0.9, 256)))
+
+
+def _increasing(name: str, value: ArrayLike) -> FloatArray:
+    low, high = (-1.0, 1.0) if name == "beta" else (0.0, np.inf)
+    array = real_array(name, value, low, high, open_low=name == "eta")
+    if array.ndim != 1 or array.size < 2 or not (np.diff(array) > 0.0).all():
+        raise ValueError(f"{name} must be a vector of at least two increasing numbers, got {value!r}")
+    return array

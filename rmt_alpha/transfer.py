@@ -15,17 +15,21 @@ from functools import cached_property
 from os import PathLike
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from rmt_alpha._random import Seed
-from rmt_alpha._validation import FloatArray, integer, real
+from rmt_alpha._validation import FloatArray, integer, real, real_array
+from rmt_alpha.estimation.mixtures import estimate_mixture
 from rmt_alpha.laws import MarginLaw
-from rmt_alpha.problem import GaussianMixture, RidgeSource, Source, check_sources
+from rmt_alpha.problem import FixedSource, GaussianMixture, RidgeSource, Source, check_sources
 from rmt_alpha.simulation import dense, streaming
 from rmt_alpha.simulation.experiment import Simulation, choose, repeat
 from rmt_alpha.simulation.noise import Noise
 from rmt_alpha.simulation.runner import Sampler
+from rmt_alpha.theory.choice import JointChoice
 from rmt_alpha.theory.equivalents import Equivalent
+from rmt_alpha.theory.general_choice import joint_choice, sample_gain
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +75,105 @@ class Transfer:
         object.__setattr__(self, "sources", check_sources(self.target, self.sources))
         object.__setattr__(self, "n", real("n", self.n, 0.0, open_low=True))
         object.__setattr__(self, "gamma", real("gamma", self.gamma, 0.0))
+
+    @classmethod
+    def from_data(
+        cls,
+        X_source: ArrayLike | None,
+        y_source: ArrayLike | None,
+        X_target: ArrayLike,
+        y_target: ArrayLike,
+        *,
+        gamma: float,
+        n: float | None = None,
+        source_coef: ArrayLike | None = None,
+        gamma_source: float | None = None,
+        n_source: float | None = None,
+        shrinkage: str | float = "ledoit-wolf",
+    ) -> "Transfer":
+        """Estimate the problem behind labelled samples of two tasks, to predict what fine-tuning on them will give.
+
+        Parameters
+        ----------
+        X_source, y_source : array_like, shapes (N, p) and (N,)
+            Samples of the source in rows, and their labels ±1. None for both: only the source's weights are known.
+        X_target, y_target : array_like, shapes (m, p) and (m,)
+            Samples of the target, of the same features in the same units. Those that the classifier will be trained on
+            are as good as any, but not those that the prediction is going to be tested on.
+        gamma : float
+            Ridge penalty γ ≥ 0 of the fine-tuning.
+        n : float, optional
+            Number of samples of the fine-tuning; by default m.
+        source_coef : array_like, shape (p,), optional
+            The source's weights w̃, as they are: the prediction is for this source.
+        gamma_source : float, optional
+            Ridge penalty γ̃ ≥ 0 of a source that is trained on samples like `X_source`: the prediction is an average
+            over such sources. Either this or `source_coef` is required.
+        n_source : float, optional
+            Number of samples of that training; by default N.
+        shrinkage : {"ledoit-wolf", "oas"} or float, default "ledoit-wolf"
+            How covariances are estimated: scikit-learn's intensity of shrinkage, or a number in [0, 1].
+
+        Returns
+        -------
+        Transfer
+            One source. Only means and covariances are kept, not the samples.
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit, an argument is outside its range or missing, or scikit-learn is missing.
+
+        Notes
+        -----
+        See `rmt_alpha.estimation.mixtures` for the estimates. The model's origin is the midpoint of the class means, so
+        training and test samples have to be centred there, by each task's own. Labels are taken to be right. The law
+        knows one covariance for both classes, and Gaussian noise.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rmt_alpha.problem import RidgeSource
+        >>> rng = np.random.default_rng(0)
+        >>> scale, old, new = np.geomspace(2.0, 0.2, 50), np.linspace(0.4, 0.0, 50), np.full(50, 0.2)
+        >>> y_old, y_new = np.repeat([-1.0, 1.0], 200), np.repeat([-1.0, 1.0], 20)
+        >>> X_old = rng.standard_normal((400, 50)) * scale + np.outer(y_old, old)
+        >>> X_new = rng.standard_normal((40, 50)) * scale + np.outer(y_new, new)
+        >>> problem = Transfer.from_data(X_old, y_old, X_new, y_new, gamma=0.5, gamma_source=1.0)
+        >>> source = RidgeSource(GaussianMixture(old, scale**2), n=400, gamma=1.0)
+        >>> truth = Transfer(GaussianMixture(new, scale**2), n=40, gamma=0.5, sources=[source])
+        >>> alpha = np.array([0.0, 1.0, 2.0])
+        >>> problem.margin_law().accuracy(alpha).round(2), truth.margin_law().accuracy(alpha).round(2)
+        (array([0.89, 0.91, 0.91]), array([0.94, 0.95, 0.95]))
+        """
+        if (source_coef is None) == (gamma_source is None):
+            raise ValueError("give either source_coef, for known weights, or gamma_source, for a source to be trained")
+        if (X_source is None) != (y_source is None):
+            raise ValueError("X_source and y_source must be given together")
+        if source_coef is not None and n_source is not None:
+            raise ValueError("n_source needs gamma_source: the weights source_coef are not trained again")
+        old, weights = None, None if source_coef is None else real_array("source_coef", source_coef)
+        if X_source is not None and y_source is not None:
+            old = _estimate("X_source, y_source", X_source, y_source, shrinkage=shrinkage)
+            shape = real_array("X_target", X_target).shape
+            if shape[1:] != (old.p,):
+                raise ValueError(f"X_target must have {old.p} columns to fit X_source, got shape {shape}")
+            n_source = np.size(y_source) if n_source is None else n_source
+        if gamma_source is None:
+            assert weights is not None
+            source: Source = FixedSource(weights)
+        elif old is None or n_source is None:
+            raise ValueError(
+                "gamma_source needs X_source and y_source, samples like those that the source is trained on"
+            )
+        else:
+            N, penalty = real("n_source", n_source, 0.0, open_low=True), real("gamma_source", gamma_source, 0.0)
+            source = RidgeSource(old, n=N, gamma=penalty)
+            trained = cls(old, n=source.n, gamma=source.gamma).equivalent_classifier()
+            weights = trained if np.isfinite(trained).all() else None
+        options: dict[str, Any] = {"source_coef": weights, "reference": old, "shrinkage": shrinkage}
+        new = _estimate("X_target, y_target", X_target, y_target, **options)
+        return cls(new, n=np.size(y_target) if n is None else n, gamma=gamma, sources=(source,))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_equivalent"}
@@ -153,6 +256,92 @@ class Transfer:
         """
         return self._equivalent.classifier(self.n, self.gamma, alpha)
 
+    def limit_accuracy(self) -> float:
+        """Accuracy at the best α as γ → ∞: what is left where the penalty leaves only ``c = ακ`` to choose.
+
+        Returns
+        -------
+        float
+            For Σ = I the ceiling over all γ; for other covariances an interior γ can be better.
+
+        Notes
+        -----
+        THEORY §5; the law itself is `Equivalent.limit_law`.
+
+        Examples
+        --------
+        >>> from rmt_alpha.problem import FixedSource
+        >>> source = FixedSource([1.0, 0.0, 0.0])
+        >>> round(Transfer(GaussianMixture([0.8, 0.6, 0.0]), 5, 0.1, [source]).limit_accuracy(), 4)
+        0.8107
+        """
+        return float(self._equivalent.limit_law(self.n).best_accuracy())
+
+    def optimal_alpha_gamma(self) -> JointChoice:
+        """Find the best α and γ together, and what each of them alone would bring over α = 1 at this γ.
+
+        Returns
+        -------
+        JointChoice
+            ``α = 1`` stands for every source kept whole; α and c are vectors for several sources.
+
+        Raises
+        ------
+        ValueError
+            If there is no source.
+
+        See Also
+        --------
+        rmt_alpha.optimal_alpha_gamma : the isotropic model, in which γ = inf is always best.
+
+        Examples
+        --------
+        >>> from rmt_alpha.problem import FixedSource
+        >>> target = GaussianMixture([1.0, 0.5, 0.0, 0.2], covariance=[1.0, 2.0, 0.5, 0.1])
+        >>> problem = Transfer(target, n=5, gamma=0.1, sources=[FixedSource([1.0, 0.0, 0.0, 0.5])])
+        >>> print(problem.optimal_alpha_gamma())
+                           γ       α  accuracy     gain
+        as given         0.1       1    0.8011  +0.0000
+        best α           0.1   3.069    0.8193  +0.0182
+        best γ          8.85       1    0.8618  +0.0607
+        both           16.62  0.2727    0.8644  +0.0633
+        """
+        return joint_choice(self._equivalent, self.n, self.gamma)
+
+    def effective_sample_gain(self, alpha: ArrayLike | None = None) -> float:
+        """Target samples n′ from which on training from scratch is as good as this transfer with n.
+
+        Parameters
+        ----------
+        alpha : array_like, optional
+            Scale of each source, shape () for one and (K,) for several. Left out, the best, α*.
+
+        Returns
+        -------
+        float
+            The smallest n′ such that training from scratch, at this γ, is at least as accurate with every number of
+            samples from n′ on; inf if there is none. The sources are worth as many samples as n′ exceeds that of
+            α = 0, which double descent can take beyond n.
+
+        Raises
+        ------
+        ValueError
+            If `alpha` is not finite or has the wrong shape.
+
+        See Also
+        --------
+        rmt_alpha.effective_sample_gain : the isotropic model.
+
+        Examples
+        --------
+        >>> from rmt_alpha.problem import FixedSource
+        >>> target = GaussianMixture([1.0, 0.5, 0.0, 0.2], covariance=[1.0, 2.0, 0.5, 0.1])
+        >>> problem = Transfer(target, n=5, gamma=0.1, sources=[FixedSource([1.0, 0.0, 0.0, 0.5])])
+        >>> round(problem.effective_sample_gain(0.0), 2), round(problem.effective_sample_gain(1.0), 2)
+        (5.0, 7.32)
+        """
+        return sample_gain(self._equivalent, self.n, self.gamma, alpha)
+
     def simulate(
         self,
         trials: int = 1000,
@@ -219,3 +408,10 @@ class Transfer:
         """Whether all covariances are positive multiples of the identity."""
         mixtures = [self.target, *(source.mixture for source in self.sources if isinstance(source, RidgeSource))]
         return all(mixture.covariance.ndim == 0 and mixture.covariance > 0.0 for mixture in mixtures)
+
+
+def _estimate(names: str, X: ArrayLike, y: ArrayLike, **options: Any) -> GaussianMixture:
+    try:
+        return estimate_mixture(X, y, **options)
+    except ValueError as error:
+        raise ValueError(f"{names}: {error}") from None

@@ -39,6 +39,8 @@ def run(script, arguments, folder):
             "z",
         ),
         ("convergence.py", ["--size", "1000", "--trials", "10", "--precision", "1", "--out", "a.png"], "slope"),
+        ("phase_diagram.py", ["--points", "20", "--out", "a.png"], "α* > 1"),
+        ("real_features.py", ["--digits", "2", "--splits", "2", "--n", "20", "--gamma", "1"], "gain"),
         ("regression.py", ["--sizes", "24", "48", "--trials", "200", "--out", "a.png"], "Slope"),
         ("universality.py", ["--scales", "1", "--trials", "3", "--test-size", "20"], "student"),
         (

@@ -179,17 +179,40 @@ def test_transfer_predicts_measures_and_draws(run, tmp_path):
     assert (tmp_path / "rmt_alpha_transfer.png").read_bytes()[:4] == PNG
 
     data = strict_json(run(*TRANSFER, "--json")[1])
-    assert [entry["at"] for entry in data["accuracies"]] == ["scratch", "fine_tuning", "predicted_alpha", "hindsight"]
+    places = ["scratch", "fine_tuning", "predicted_alpha", "predicted_alpha_with_covariance", "hindsight"]
+    assert [entry["at"] for entry in data["accuracies"]] == places
     alpha = data["curve"]["alpha"]
     assert (alpha[0], alpha[-1], len(alpha)) == (-1, 3, 9)
     measured = dict(zip(alpha, data["curve"]["measured"], strict=True))
     assert data["accuracies"][0]["measured"] == pytest.approx(measured[0.0])
     assert data["accuracies"][1]["measured"] == pytest.approx(measured[1.0])
-    assert data["accuracies"][3]["measured"] == pytest.approx(max(measured.values()))
+    assert data["accuracies"][4]["measured"] == pytest.approx(max(measured.values()))
+    for name in ("predicted", "predicted_with_covariance"):
+        curve = dict(zip(alpha, data["curve"][name], strict=True))
+        assert data["accuracies"][0][name] == pytest.approx(curve[0.0])
+        assert data["accuracies"][1][name] == pytest.approx(curve[1.0])
+    assert data["accuracies"][0]["predicted"] != data["accuracies"][0]["predicted_with_covariance"]
     assert data["prediction_holds"] is (False if data["prediction_fails"] else None)  # too few splits to hold
 
     more = strict_json(run(*TRANSFER, "--splits", "12", "--json")[1])
     assert more["prediction_holds"] is (not more["prediction_fails"])
+    assert more["with_covariance"]["prediction_holds"] is (not more["with_covariance"]["prediction_fails"])
+
+
+def test_transfer_without_scikit_learn_leaves_out_a_prediction(run, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    y = np.resize([-1.0, 1.0], 60)
+    np.savez(tmp_path / "data.npz", X=rng.standard_normal((60, 5)) + np.outer(y, [1, 0, 0, 0, 0]), y=y)
+    arguments = ["transfer", "data.npz", "data.npz", "--n", 12, "--splits", 4, "--points", 3]
+    assert "prediction with covariance is left out" not in run(*arguments)[1]
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    status, out, _ = run(*arguments)
+    assert status == 0
+    assert "The prediction with covariance is left out: it needs scikit-learn." in " ".join(out.split())
+    data = strict_json(run(*arguments, "--json")[1])
+    assert data["with_covariance"] is None
+    assert [entry["at"] for entry in data["accuracies"]] == ["scratch", "fine_tuning", "predicted_alpha", "hindsight"]
+    assert list(data["curve"]) == ["alpha", "measured", "stderr", "predicted", "predicted_spread"]
 
 
 def test_transfer_says_so_where_the_theory_is_undefined(run):
@@ -200,6 +223,7 @@ def test_transfer_says_so_where_the_theory_is_undefined(run):
     assert data["prediction_undefined"]
     assert data["prediction_holds"] is None
     assert data["largest_difference"] is None
+    assert data["with_covariance"]["prediction_undefined"]
 
 
 def test_transfer_reads_files_and_writes_csv(run, tmp_path):
@@ -218,6 +242,7 @@ def test_transfer_reads_files_and_writes_csv(run, tmp_path):
         rows = list(csv.DictReader(file))
     assert [float(row["alpha"]) for row in rows] == [-1, 1, 3]
     assert all(0 <= float(row["measured"]) <= 1 for row in rows)
+    assert all(0 <= float(row["predicted_with_covariance"]) <= 1 for row in rows)
     assert "p = 4 features" in out
 
 

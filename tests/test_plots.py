@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import QuadMesh
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 
 import rmt_alpha as ra
 from rmt_alpha import plots
+from rmt_alpha.estimation.held_out import held_out_curves
 
 SETTING = {"beta": 0.8, "n": 60, "p": 90, "gamma": 0.2}
 
@@ -55,3 +59,118 @@ def test_estimates_have_bars_of_two_standard_errors(ax):
 def test_nan_on_the_axis_is_refused(ax):
     with pytest.raises(ValueError, match="alpha"):
         plots.accuracy_curve(ax, ra.margin_law(**SETTING), [0.0, np.nan])
+
+
+BETA, ETA = np.linspace(-0.5, 1.0, 31), np.geomspace(0.2, 5.0, 21)
+TRAINED = {"mu": 1.2, "n_source": 200, "gamma_source": 1.0}
+
+
+def labels(ax):
+    return ax.get_legend_handles_labels()[1]
+
+
+def test_phase_diagram_shows_the_best_scale(ax):
+    assert plots.phase_diagram(ax, BETA, ETA, p=100, gamma=0.3, limit=4.0, **TRAINED) is ax
+    best = ra.optimal_alpha(BETA, 100 / ETA[:, None], 100, 0.3, **TRAINED)
+    mesh = ax.collections[0]
+    np.testing.assert_array_equal(mesh.get_array().mask, best <= 0.0)
+    np.testing.assert_array_equal(mesh.get_array().compressed(), best[best > 0.0])
+    assert mesh.get_clim() == (0.25, 4.0)
+    np.testing.assert_allclose(mesh.norm([0.25, 1.0, 4.0]), [0.0, 0.5, 1.0], atol=1e-12)  # white is 1
+    assert ax.get_yscale() == "log"
+    assert len(ax.figure.axes) == 2  # with the colour bar
+    assert labels(ax) == [r"$\alpha^* \leq 0$", r"$\alpha^* = 1$", r"$\alpha = 1$ worse than $\alpha = 0$"]
+
+
+def vertices(contours):
+    return np.concatenate([path.vertices for path in contours.get_paths()])
+
+
+def test_phase_diagram_has_the_two_boundaries_where_they_are(ax):
+    beta, eta = np.linspace(0.01, 1.0, 150), np.geomspace(0.2, 5.0, 150)
+    plots.phase_diagram(ax, beta, eta, p=100, gamma=0.3, colour_bar=False, **TRAINED)
+    assert len(ax.figure.axes) == 1
+    sets = [c for c in ax.collections if isinstance(c, ContourSet)]
+    one, hatched, edge = sets
+    b, e = vertices(one).T
+    np.testing.assert_allclose(ra.optimal_alpha(b, 100 / e, 100, 0.3, **TRAINED), 1.0, atol=1e-2)
+    b, e = vertices(edge).T
+    whole, scratch = (ra.accuracy(a, b, 100 / e, 100, 0.3, **TRAINED) for a in (1.0, 0.0))
+    np.testing.assert_allclose(whole, scratch, atol=1e-4)
+    assert hatched.hatches == ["////"]
+    (inside,) = hatched.get_paths()
+    worse = ra.accuracy(1.0, beta, 100 / eta[:, None], 100, 0.3, **TRAINED) < ra.accuracy(
+        0.0, beta, 100 / eta[:, None], 100, 0.3, **TRAINED
+    )
+    points = np.stack(np.meshgrid(beta, eta), axis=-1)[1:-1, 1:-1].reshape(-1, 2)
+    assert np.mean(inside.contains_points(points) == worse[1:-1, 1:-1].ravel()) > 0.99
+    assert 0.1 < worse.mean() < 0.9
+
+
+@pytest.mark.parametrize(
+    ("beta", "eta", "gamma", "meshes", "contours"),
+    [
+        ([0.9, 1.0], [2.0, 4.0], 0.3, 1, 0),  # neither boundary, α* > 1
+        ([0.1, 0.2], [0.1, 0.2], 30.0, 1, 1),  # hatched throughout
+        ([-0.9, -0.5], [2.0, 4.0], 0.3, 2, 1),  # nothing but grey
+        ([0.1, 0.9], [0.2, 0.5], 0.0, 2, 0),  # undefined
+    ],
+)
+def test_phase_diagram_without_some_of_its_parts(ax, beta, eta, gamma, meshes, contours):
+    plots.phase_diagram(ax, beta, eta, p=100, gamma=gamma, mu=1.5)
+    assert sum(isinstance(c, QuadMesh) for c in ax.collections) == meshes
+    assert sum(isinstance(c, ContourSet) for c in ax.collections) == contours
+    FigureCanvasAgg(ax.figure).draw()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("beta", [0.5, 0.2]),
+        ("beta", [0.0, 1.5]),
+        ("beta", 0.5),
+        ("eta", [0.0, 1.0]),
+        ("eta", [1.0]),
+        ("p", 0.0),
+        ("p", [1.0, 2.0]),
+        ("gamma", -1.0),
+        ("gamma", [0.1, 0.2]),
+        ("limit", 1.0),
+        ("mu", [1.0, 2.0]),
+        ("label_noise", 0.7),
+    ],
+)
+def test_phase_diagram_refuses_by_name(ax, name, value):
+    arguments = {"beta": [0.0, 1.0], "eta": [0.5, 2.0], "p": 100, "gamma": 0.1, name: value}
+    with pytest.raises(ValueError, match=rf"\b{name} must"):
+        plots.phase_diagram(ax, **arguments)
+
+
+# Held-out curves.
+
+
+def test_held_out_draws_both_predictions_and_where_they_fail(ax):
+    setting = {"n": 20, "gamma": 10.0, "gamma_source": 1.0, "alphas": np.linspace(-1, 2, 13), "splits": 10, "seed": 0}
+    curves = held_out_curves("digits:2,3", "digits:8,9", **setting)
+    assert plots.held_out(ax, curves) is ax
+    lines = {line.get_label(): line for line in ax.lines}
+    second = curves.with_covariance
+    for label, expected in (
+        ("measured on held-out rows", curves.accuracy.value),
+        ("isotropic prediction", curves.prediction),
+        ("prediction with covariance", second.prediction),
+    ):
+        np.testing.assert_array_equal(lines[label].get_ydata(), expected)
+    dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
+    assert [line.get_xdata()[0] for line in dashed] == [curves.median_alpha, second.median_alpha]
+    assert [line.get_color() for line in dashed] == [plots.COLOURS[1], plots.COLOURS[2]]
+    bars = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches]
+    np.testing.assert_allclose(bars, [*curves.verdict().ranges, *curves.verdict(second).ranges])
+    assert len(curves.verdict().ranges) == 1
+    assert curves.verdict(second).holds
+
+
+def test_held_out_without_covariance(ax):
+    setting = {"n": 20, "gamma": 10.0, "gamma_source": 1.0, "alphas": [0.0, 1.0], "splits": 3, "seed": 0}
+    plots.held_out(ax, held_out_curves("digits:2,3", "digits:8,9", **setting, shrinkage=None))
+    assert "prediction with covariance" not in ax.get_legend_handles_labels()[1]

@@ -9,6 +9,7 @@ from rmt_alpha import plots
 from rmt_alpha.comparison import compare
 from rmt_alpha.estimation.datasets import LabelledData, load
 from rmt_alpha.estimation.held_out import held_out_curves
+from rmt_alpha.estimation.mixtures import estimate_mixture
 from rmt_alpha.ridge import affine_ridge
 from rmt_alpha.theory import errata
 from rmt_alpha.theory.equivalents import Equivalent, effective_ridge
@@ -50,6 +51,15 @@ CALLS = {
     "Transfer.simulate": (PROBLEM.simulate, {"trials": 2, "seed": 0, "method": "dense", "workers": 1}),
     "Transfer.path": (PROBLEM.path, {"n": [10.0], "gamma": [0.1]}),
     "Transfer.equivalent_classifier": (PROBLEM.equivalent_classifier, {"alpha": 1.0}),
+    "Transfer.effective_sample_gain": (PROBLEM.effective_sample_gain, {"alpha": 1.0}),
+    "limit_accuracy": (ra.limit_accuracy, {name: x for name, x in TRAINED.items() if name != "gamma"}),
+    "optimal_alpha_gamma": (ra.optimal_alpha_gamma, TRAINED | {"label_noise": 0.1}),
+    "effective_sample_gain": (ra.effective_sample_gain, TRAINED | {"alpha": 1.0, "label_noise": 0.1}),
+    "estimate_mixture": (estimate_mixture, {"X": X, "y": Y, "source_coef": np.ones(3), "shrinkage": 0.1}),
+    "Transfer.from_data": (
+        lambda **given: ra.Transfer.from_data(X_source=X, y_source=Y, **given),
+        {"X_target": X, "y_target": Y, "gamma": 0.1, "n": 20, "gamma_source": 0.2, "n_source": 30, "shrinkage": 0.1},
+    ),
     "effective_ridge": (effective_ridge, {"eigenvalues": [1.0, 2.0], "n": 10, "gamma": 0.1}),
     "Equivalent": (Equivalent, {"target": MIXTURE, "sources": [ra.FixedSource([1.0, 0.0])]}),
     "RegressionTask": (ra.RegressionTask, {"weights": [[1.0, 0.0]], "covariance": [1.0, 2.0], "noise": 0.1}),
@@ -78,10 +88,15 @@ CALLS = {
     "LabelledData": (LabelledData, {"X": X, "y": Y}),
     "held_out_curves": (held_out_curves, CURVES | {"n_source": 16, "seed": 0}),
     "accuracy_curve": (lambda alpha: plots.accuracy_curve(Figure().subplots(), LAW, alpha), {"alpha": [0.0, 1.0]}),
+    "phase_diagram": (
+        lambda **given: plots.phase_diagram(Figure().subplots(), **given),
+        {"beta": [0.0, 1.0], "eta": [0.1, 1.0], "p": 30, "gamma": 0.1, "limit": 10.0, "mu": 1.0},
+    ),
     "risk_curve": (lambda alpha: plots.risk_curve(Figure().subplots(), LAW, alpha), {"alpha": [0.0, 1.0]}),
 }
 OPTIONAL = {"w_source", "law", "seed", "n_source", "gamma_source", "dof", "test_size", "workers", "covariance"}
 OPTIONAL |= {"executor", "checkpoint"}
+OPTIONAL_HERE = {("optimal_alpha_gamma", "gamma"), ("Transfer.from_data", "n"), ("estimate_mixture", "source_coef")}
 NONSENSE = {
     "object": object(),
     "string": "nonsense",
@@ -103,8 +118,8 @@ def test_the_calls_themselves_are_legal(call):
 def test_nonsense_is_refused_by_name(call, name, kind):
     if kind == "None" and name in OPTIONAL:
         return  # has a meaning
-    if call.endswith(".path") and kind == "None":
-        return  # the problem's own
+    if kind == "None" and (call.endswith((".path", "effective_sample_gain")) or (call, name) in OPTIONAL_HERE):
+        return  # the problem's own, the best, or none to count from
     if call == "Estimate.of" and kind == "nan":
         kind = "object"  # a sample may be nan, where a problem is undefined
     if name == "checkpoint" and kind == "string":

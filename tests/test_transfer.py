@@ -216,3 +216,90 @@ def test_isotropic_problems_stream_and_others_do_not():
             other.simulate(2, method="streaming")
     with pytest.raises(ValueError, match="method must be"):
         transfer.simulate(2, method="streaming", noise="uniform")
+
+
+# From data.
+
+
+def samples(mixture, n, seed):
+    rng = np.random.default_rng(seed)
+    y = np.where(np.arange(n) < 0.4 * n, 1.0, -1.0)
+    X = rng.standard_normal((n, mixture.p))
+    mixture.colour(X)
+    return X + np.outer(y, mixture.mean) - 2.0, y
+
+
+FULL = GaussianMixture(NEW.mean, np.diag(np.linspace(0.4, 1.5, P)) + 0.2)
+ROWS = (*samples(OLD, 60, 0), *samples(FULL, 30, 1))
+
+
+@pytest.mark.parametrize("given", ["gamma_source", "source_coef", "weights alone"])
+def test_many_samples_tell_the_problem(given):
+    X_old, y_old, X_new, y_new = *samples(OLD, 60_000, 2), *samples(FULL, 60_000, 3)
+    w = np.linspace(1.0, -0.5, P)
+    options = {"gamma_source": 0.5, "n_source": 40} if given == "gamma_source" else {"source_coef": w}
+    source = RidgeSource(GaussianMixture(OLD.mean, OLD.covariance), 40, 0.5)
+    truth = Transfer(FULL, 25, 0.3, [source if given == "gamma_source" else FixedSource(w)])
+    if given == "weights alone":
+        X_old = y_old = None
+    found = Transfer.from_data(X_old, y_old, X_new, y_new, n=25, gamma=0.3, **options)
+    assert (found.n, found.gamma) == (25, 0.3)
+    for n, gamma in ((25, 0.3), (100, 2.0)):
+        one, other = found.path(n, gamma), truth.path(n, gamma)
+        np.testing.assert_allclose(one.mean, other.mean, rtol=0.03, atol=0.01)
+        np.testing.assert_allclose(one.cov, other.cov, rtol=0.05, atol=0.01)
+
+
+def test_numbers_of_samples_are_those_given():
+    trained = Transfer.from_data(*ROWS, gamma=0.3, gamma_source=0.5)
+    assert (trained.n, trained.sources[0].n, trained.sources[0].gamma) == (30, 60, 0.5)
+    fixed = Transfer.from_data(*ROWS, n=7, gamma=0.3, source_coef=np.ones(P))
+    assert fixed.n == 7
+    assert fixed.sources[0].weights.tolist() == [1.0] * P
+
+
+def test_source_rows_lend_their_covariance():
+    w = np.linspace(1.0, -0.5, P)
+    whole = Transfer.from_data(*ROWS, gamma=0.3, source_coef=w)
+    alone = Transfer.from_data(None, None, *ROWS[2:], gamma=0.3, source_coef=w)
+    assert not np.allclose(whole.target.covariance, alone.target.covariance)
+    trained = Transfer.from_data(*ROWS, gamma=0.3, gamma_source=0.5)
+    np.testing.assert_array_equal(trained.target.covariance, whole.target.covariance)
+    # the kept component is the one that the source's mean weights see
+    X, y = ROWS[2:]
+    difference = 0.5 * (X[y > 0].mean(axis=0) - X[y < 0].mean(axis=0))
+    mean_weights = Transfer(trained.sources[0].mixture, 60, 0.5).equivalent_classifier()
+    assert mean_weights @ trained.target.mean == pytest.approx(mean_weights @ difference, rel=1e-9)
+
+
+def test_what_is_estimated_can_be_simulated():
+    found = Transfer.from_data(*ROWS, gamma=0.3, gamma_source=0.5)
+    alpha = np.array([0.0, 1.0])
+    run = found.simulate(400, seed=0).accuracy(alpha)
+    assert (np.abs(run.value - found.margin_law().accuracy(alpha)) < 0.03).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, "either source_coef, for known weights, or gamma_source"),
+        ({"source_coef": np.ones(P), "gamma_source": 1.0}, "either source_coef"),
+        ({"source_coef": np.ones(P), "n_source": 10}, "n_source needs gamma_source"),
+        ({"source_coef": np.ones(P - 1)}, r"source_coef must have shape \(12,\)"),
+        ({"source_coef": np.full(P, np.nan)}, "source_coef must be finite"),
+        ({"gamma_source": -1.0}, "gamma_source must be in"),
+        ({"gamma_source": 1.0, "gamma": -1.0}, "gamma must be in"),
+        ({"gamma_source": 1.0, "n": 0}, "n must be in"),
+        ({"gamma_source": 1.0, "X_source": None}, "X_source and y_source must be given together"),
+        ({"gamma_source": 1.0, "X_source": None, "y_source": None}, "gamma_source needs X_source and y_source"),
+        ({"gamma_source": 1.0, "X_source": ROWS[0][:, 1:]}, "X_target must have 11 columns to fit X_source"),
+        ({"gamma_source": 1.0, "y_source": ROWS[3]}, "X_source, y_source: y must have shape"),
+        ({"gamma_source": 1.0, "y_target": np.ones(30)}, "X_target, y_target: y must have at least two samples"),
+        ({"gamma_source": 1.0, "shrinkage": 2.0}, "shrinkage must be in"),
+    ],
+)
+def test_data_that_do_not_fit(change, message):
+    names = ("X_source", "y_source", "X_target", "y_target")
+    arguments = dict(zip(names, ROWS, strict=True)) | {"gamma": 0.3} | change
+    with pytest.raises(ValueError, match=message):
+        Transfer.from_data(*[arguments.pop(name) for name in names], **arguments)
