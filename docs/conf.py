@@ -75,7 +75,8 @@ numpydoc_validation_checks = {
 }
 numpydoc_validation_exclude = {
     r"\.__getitem__$",
-    r"\.checkpoint\.(Binding|Row)\.",  # fields of named tuples have docstrings of Python's own
+    # fields of named tuples have docstrings of Python's own
+    r"\.(checkpoint\.(Binding|Row)|equivalents\.EffectiveRidge)\.",
     r"\.Sampler$",  # and protocols a constructor
     *_foreign_names(),
 }

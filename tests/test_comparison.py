@@ -6,6 +6,10 @@ import pytest
 import rmt_alpha as ra
 from rmt_alpha.comparison import LEVEL, compare
 from rmt_alpha.laws import MarginLaw
+from rmt_alpha.problem import FixedSource, GaussianMixture, RidgeSource
+from rmt_alpha.simulation.experiment import Simulation
+from rmt_alpha.theory.isotropic import residual_fraction
+from rmt_alpha.transfer import Transfer
 
 SETTING = {"beta": 0.6, "n": 40, "p": 60, "gamma": 0.3, "mu": 1.2, "mu_perp": 0.8}
 SOURCE = {"n_source": 50, "gamma_source": 0.4}
@@ -111,6 +115,8 @@ def test_what_is_no_simulation_or_law_is_refused(run):
     for wrong in (3, batch, MarginLaw([1.0], [[1.0]]), MarginLaw([1.0, 1.0, 1.0], np.eye(3))):
         with pytest.raises(ValueError, match="law must be"):
             compare(run, law=wrong)
+    with pytest.raises(ValueError, match="isotropic problem or a Transfer, got one of dict"):
+        compare(Simulation(run.law, {}, run.seed))
 
 
 def test_refusals():
@@ -127,3 +133,281 @@ def test_refusals():
         compare(ra.simulate(0.5, 5, 10, 0.1, trials=10, seed=0), law=ra.margin_law(0.5, 10, 10, 0.0))
     with pytest.raises(ValueError, match="alpha"):
         compare(ra.simulate(0.5, 10, 20, 0.1, trials=10, seed=0), [np.nan])
+
+
+# Any covariance, any number of sources.
+
+
+def rotation(rng, p):
+    return np.linalg.qr(rng.standard_normal((p, p)))[0]
+
+
+def transfer(K, p=60, seed=5):
+    """A problem whose covariances do not commute, with K of: a ridge source, a fixed one, another ridge source."""
+    rng = np.random.default_rng(seed)
+    mu, nu = rng.standard_normal((2, p)) * (3.0 / p) ** 0.5
+    U, values = rotation(rng, p), np.geomspace(4.0, 0.1, p)
+    sources = [
+        RidgeSource(GaussianMixture(mu + 0.5 * nu, (U * values) @ U.T, label_noise=0.15), 90, 0.3),
+        FixedSource(0.8 * mu - 0.3 * nu),
+        RidgeSource(GaussianMixture(nu, values[::-1]), 80, 0.6),
+    ]
+    return Transfer(GaussianMixture(mu, values, label_noise=0.1), 50, 0.4, sources[:K])
+
+
+@pytest.mark.parametrize(
+    ("K", "alpha", "names"),
+    [
+        (0, (), "M0 V00 accuracy"),
+        (1, [0.0, -1.5], "M0 M1 V00 V01 V11 accuracy(0) accuracy(-1.5)"),
+        (3, [[1.0, 0.5, -2.0]], "M0 M1 M2 M3 V00 V01 V02 V03 V11 V12 V13 V22 V23 V33 accuracy(1,0.5,-2)"),
+        (3, (), "M0 M1 M2 M3 V00 V01 V02 V03 V11 V12 V13 V22 V23 V33"),
+        (2, [1.0, 0.5], "M0 M1 M2 V00 V01 V02 V11 V12 V22 accuracy(1,0.5)"),
+    ],
+)
+def test_rows_of_a_transfer(K, alpha, names):
+    problem = transfer(K)
+    run = problem.simulate(40, seed=1, workers=1)
+    comparison = compare(run, alpha)
+    assert [name.replace(" ", "") for name in comparison.quantities] == names.split()
+    law = problem.margin_law()
+    value = {f"M{k}": law.mean[k] for k in range(K + 1)}
+    value |= {f"V{k}{m}": law.cov[k, m] for k in range(K + 1) for m in range(K + 1)}
+    numbers = [name for name in names.split() if name in value]
+    np.testing.assert_array_equal(comparison.theory[: len(numbers)], [value[name] for name in numbers])
+    mean = {f"M{k}": run.law.mean[:, k] for k in range(K + 1)}
+    mean |= {f"V{k}{m}": run.law.cov[:, k, m] for k in range(K + 1) for m in range(K + 1)}
+    np.testing.assert_allclose(comparison.simulated[: len(numbers)], [mean[name].mean() for name in numbers])
+    if len(comparison.theory) > len(numbers):
+        a = None if K == 0 else np.asarray(alpha)
+        np.testing.assert_array_equal(comparison.theory[len(numbers) :], law.accuracy(a))
+        np.testing.assert_array_equal(comparison.simulated[len(numbers) :], run.accuracy(a).value)
+    assert comparison.agrees
+
+
+def test_allowance_by_matrices():
+    """Its formula at K = 2 with everything from dense inverses; κ by bisection."""
+    problem = transfer(2)
+    p, run = problem.target.p, problem.simulate(20, seed=3, workers=1)
+
+    def ridge(S, n, gamma):
+        low, high = gamma, gamma + np.trace(S) / n
+        for _ in range(200):
+            kappa = 0.5 * (low + high)
+            G = np.linalg.inv(S + kappa * np.eye(p))
+            above = kappa - kappa / n * np.trace(S @ G) > gamma
+            low, high = (low, kappa) if above else (kappa, high)
+        return kappa, G, 1.0 - np.trace(S @ G @ S @ G) / n
+
+    source, S = problem.sources[0], np.diag(problem.target.covariance)
+    S_s, mu_s, t_s = source.mixture.covariance, source.mixture.mean, 0.7
+    kappa, G, h = ridge(S, 50, 0.4)
+    kappa_s, G_s, h_s = ridge(S_s, 90, 0.3)
+    w = t_s * np.linalg.solve(S_s + np.outer(mu_s, mu_s) + kappa_s * np.eye(p), mu_s)
+    risk = 1.0 - 2.0 * t_s * mu_s @ w + w @ (S_s + np.outer(mu_s, mu_s)) @ w
+    A = G @ S @ G @ G_s @ S_s @ G_s
+    noise = kappa**2 / h * np.trace(A) * risk / (90 * h_s)
+    law = problem.margin_law()
+    share = noise / law.cov[1, 1]
+    assert 0.2 < share < 1.0
+    e0 = 1.0 / (0.8**2 * 50 * h)
+    e1 = e0 + 1.0 / (t_s**2 * 90 * h_s) + share * np.abs(np.linalg.eigvals(A)).max() / np.trace(A)
+    s0, s1, s2 = np.sqrt(np.diagonal(law.cov))
+    a = problem.target.mean @ G @ problem.target.mean
+    expected = [
+        0.5 * s0 * e0,
+        0.5 * s1 * e1,
+        0.5 * s2 * e0,
+        3 * s0**2 * e0 * (1 + (a / (1 + a)) ** 2),
+        s0 * s1 * e1,
+        s0 * s2 * e0,
+    ]
+    expected += [3 * s1**2 * e1, s1 * s2 * e1, 3 * s2**2 * e0]
+    comparison = compare(run, [[0.3, -0.7]])
+    np.testing.assert_allclose(comparison.allowance[:-1], expected, rtol=1e-10)
+    at_mean = MarginLaw(run.law.mean.mean(axis=0), run.law.cov.mean(axis=0)).accuracy([0.3, -0.7])
+    scatter = abs(run.accuracy([0.3, -0.7]).value - at_mean)
+    np.testing.assert_allclose(comparison.allowance[-1], 0.1 * e1 + scatter, rtol=1e-10)
+
+
+def test_allowance_of_the_isotropic_problem():
+    """For identity covariances a source has all p directions."""
+    p, n, N = 40, 60, 70
+    mu = np.full(p, 0.3)
+    source = RidgeSource(GaussianMixture(mu), N, 0.8)
+    problem = Transfer(GaussianMixture(mu), n, 0.3, [source])
+    fixed = Transfer(problem.target, n, 0.3, [FixedSource(Transfer(source.mixture, N, 0.8).equivalent_classifier())])
+    cov = problem.margin_law().cov
+    noise = 1.0 - fixed.margin_law().cov[1, 1] / cov[1, 1]
+    bias = 1 / (n * residual_fraction(n, p, 0.3)) + 1 / (N * residual_fraction(N, p, 0.8)) + noise / p
+    comparison = compare(problem.simulate(20, seed=0, workers=1))
+    np.testing.assert_allclose(comparison.allowance[4], 3 * cov[1, 1] * bias, rtol=1e-10)
+
+
+def test_the_allowance_does_not_depend_on_the_axes_or_on_empty_dimensions():
+    problem = transfer(1)
+    source, rng = problem.sources[0], np.random.default_rng(0)
+    U = rotation(rng, 60)
+
+    def turned(mixture, *, pad=0):
+        full = mixture.covariance if mixture.covariance.ndim == 2 else np.diag(mixture.covariance)
+        covariance = np.zeros((60 + pad, 60 + pad))
+        covariance[:60, :60] = U @ full @ U.T
+        return GaussianMixture(np.concatenate([U @ mixture.mean, np.zeros(pad)]), covariance, mixture.label_noise)
+
+    allowances = [
+        compare(run).allowance
+        for run in (
+            problem.simulate(10, seed=0, workers=1),
+            *(
+                Transfer(
+                    turned(problem.target, pad=pad), 50, 0.4, [RidgeSource(turned(source.mixture, pad=pad), 90, 0.3)]
+                ).simulate(10, seed=0, workers=1)
+                for pad in (0, 30)
+            ),
+        )
+    ]
+    np.testing.assert_allclose(allowances[1], allowances[0], rtol=1e-8)
+    np.testing.assert_allclose(allowances[2], allowances[0], rtol=1e-8)
+
+
+@pytest.mark.parametrize("number", range(9))
+def test_an_error_in_any_single_number_of_a_transfer_is_found(number, several):
+    law = several.experiment.margin_law()
+    mean, cov = law.mean.copy(), law.cov.copy()
+    i, j = np.triu_indices(3)
+    if number < 3:
+        mean[number] += np.sqrt(cov[number, number])
+    else:
+        k, m = i[number - 3], j[number - 3]
+        cov[k, m] = cov[m, k] = cov[k, m] + np.sqrt(cov[k, k] * cov[m, m])
+    comparison = compare(several, law=MarginLaw._trusted(mean, cov))
+    assert not comparison.agrees
+    assert np.argmax(np.abs(comparison.excess)) == number
+
+
+@pytest.fixture(scope="module")
+def several():
+    return transfer(2).simulate(200, seed=4, workers=1)
+
+
+@pytest.fixture(scope="module")
+def large():
+    """Samples in the hundreds, and a source that is mostly noise."""
+    p = 200
+    mu = np.cos(np.arange(p)) * (6.0 / p) ** 0.5
+    values = (np.arange(1, p + 1) / p) ** -0.7
+    source = RidgeSource(GaussianMixture(mu, values[::-1]), 500, 0.2)
+    return Transfer(GaussianMixture(mu, values), 300, 0.7, [source]).simulate(200, seed=0, workers=1)
+
+
+def test_small_errors_are_found_where_samples_are_many(large):
+    law = large.experiment.margin_law()
+    assert compare(large, [0.0, 1.0]).agrees
+    for factor in (0.9, 1.1):
+        for k, m in ((0, 0), (1, 1)):
+            cov = law.cov.copy()
+            cov[k, m] *= factor
+            comparison = compare(large, law=MarginLaw._trusted(law.mean, cov))
+            assert not comparison.agrees
+            assert comparison.quantities[np.argmax(np.abs(comparison.excess))] == f"V{k}{m}"
+
+
+def test_a_source_whose_scatter_is_forgotten_is_found(large):
+    problem = large.experiment
+    (source,) = problem.sources
+    fixed = FixedSource(Transfer(source.mixture, source.n, source.gamma).equivalent_classifier())
+    assert not compare(large, law=Transfer(problem.target, problem.n, problem.gamma, [fixed]).margin_law()).agrees
+
+
+def test_a_mean_of_many_standard_deviations():
+    """Its margin is all but 1 and V₀₀ the square of what is missing, which at finite n is larger by nearly 6/n."""
+    values = np.where(np.arange(78) < 6, 5.0, 0.0)
+    mu = np.cos(np.arange(78)) * (40.0 / 78) ** 0.5
+    run = Transfer(GaussianMixture(mu, values), 70, 0.03).simulate(2000, seed=0, workers=1)
+    comparison = compare(run)
+    assert comparison.simulated[1] > comparison.theory[1] * (1.0 + 3.0 / 70)
+    assert comparison.agrees
+
+
+def test_accuracy_where_one_direction_carries_the_variance():
+    """V₀₀ is a multiple of χ²₁: the mean accuracy is not that of the mean variance at any n."""
+    values = np.full(60, 0.02)
+    values[0] = 60.0
+    mu = np.linspace(-0.1, 0.12, 60)
+    run = Transfer(GaussianMixture(mu, values), 400, 10.0).simulate(1000, seed=0, workers=1)
+    comparison = compare(run)
+    assert abs(comparison.z[-1]) > 10.0
+    assert comparison.agrees
+
+
+@pytest.mark.slow
+def test_random_covariances_raise_no_false_alarm_and_wrong_laws_always_do():
+    """Power laws, spikes, exponential and deficient spectra; means along their axes or not; none to three sources."""
+    rng = np.random.default_rng(11)
+
+    def size():
+        return int(np.exp(rng.uniform(np.log(30), np.log(150))))
+
+    def spectrum(p):
+        spikes = 10 ** (rng.uniform(0.5, 2.5, p) * (np.arange(p) < rng.integers(1, 5)) + rng.uniform(-2, 0))
+        kinds = (np.arange(1, p + 1) ** -rng.uniform(0.3, 2), spikes, rng.exponential(size=p) * (rng.random(p) < 0.8))
+        values = kinds[rng.integers(3)]
+        return values / values.mean()
+
+    def direction(p):
+        steep = np.arange(1, p + 1) ** -float(rng.integers(2))
+        x = rng.standard_normal(p) * (steep if rng.random() < 0.5 else steep[::-1])
+        return x / np.linalg.norm(x)
+
+    def mixture(mean):
+        values, noise = spectrum(mean.size), float(rng.choice([0.0, 0.1, 0.3]))
+        if rng.random() < 0.5:
+            return GaussianMixture(mean, values, noise)
+        U = rotation(rng, mean.size)
+        return GaussianMixture(mean, (U * values) @ U.T, noise)
+
+    alarms, judged = 0, 0
+    for k in range(60):
+        p = size()
+        mu = direction(p) * 10 ** rng.uniform(-0.7, 0.7)
+        sources = []
+        for _ in range(rng.integers(4)):
+            other = rng.uniform(0.2, 1) * mu + direction(p) * 10 ** rng.uniform(-0.7, 0.3)
+            ridge = rng.random() < 0.7
+            sources.append(
+                RidgeSource(mixture(other), size(), float(10 ** rng.uniform(-2, 1.5))) if ridge else FixedSource(other)
+            )
+        problem = Transfer(mixture(mu), size(), float(10 ** rng.uniform(-2, 1.5)), sources)
+        run, law, K = problem.simulate(100, seed=k, workers=1), problem.margin_law(), len(sources)
+        alphas = {0: (), 1: [0.0, 1.0, -2.0]}.get(K, np.array([[0.0], [1.0], [-2.0]]) * np.ones(K))
+        try:
+            alarms += not compare(run, alphas).agrees
+        except ValueError as refusal:
+            if "to tell theory and simulation apart" not in str(refusal):
+                raise
+            continue
+        judged += 1
+        assert not compare(run, law=MarginLaw(2 * law.mean, 4 * law.cov)).agrees
+    assert judged > 40
+    assert alarms <= 1  # P(more than 1 of 60) is 2e-3 at the level itself
+
+
+def test_refusals_of_a_transfer(several):
+    problem = several.experiment
+    with pytest.raises(ValueError, match="Gaussian noise"):
+        compare(problem.simulate(10, seed=0, workers=1, noise="rademacher", test_size=10))
+    with pytest.raises(ValueError, match="alpha must be left out"):
+        compare(transfer(0).simulate(10, seed=0, workers=1), [0.0])
+    with pytest.raises(ValueError, match="alpha must have a trailing axis of length 2"):
+        compare(several, [0.0])
+    with pytest.raises(ValueError, match=r"law must be a single MarginLaw of 2"):
+        compare(several, law=MarginLaw([1.0, 1.0], np.eye(2)))
+    few = Transfer(problem.target, 5, 0.4, problem.sources)
+    with pytest.raises(ValueError, match="these experiments are worth"):
+        compare(few.simulate(10, seed=0, workers=1))
+    interpolating = Transfer(GaussianMixture(np.ones(8), np.linspace(1.0, 2.0, 8)), 8, 0.0)
+    with pytest.raises(ValueError, match="law must be finite"):
+        compare(interpolating.simulate(10, seed=0, workers=1))
+    with pytest.raises(ValueError, match="these experiments are worth"):  # h = 0
+        compare(interpolating.simulate(10, seed=0, workers=1), law=MarginLaw([1.0], [[1.0]]))
