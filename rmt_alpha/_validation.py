@@ -139,6 +139,13 @@ def in_range(array: FloatArray, digits: int) -> NDArray[np.bool_]:
     return np.asarray((size == 0.0) | ((size >= 10.0**-digits) & (size <= 10.0**digits)))
 
 
+def lengths(rows: FloatArray) -> FloatArray:
+    """Return the Euclidean norms of rows, in which no square over- or underflows."""
+    largest = np.abs(rows).max(axis=-1, keepdims=True)
+    units = np.where(largest > 0.0, largest, 1.0)
+    return np.asarray(largest[..., 0] * np.linalg.norm(rows / units, axis=-1))
+
+
 def broadcast_shape(shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
     """Return the common shape of the named shapes; refuse those that do not fit together or into memory."""
     listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)

@@ -235,7 +235,7 @@ def _alphas(alpha: ArrayLike, law: MarginLaw) -> FloatArray | None:
         return None
     if K == 1:
         return array.ravel()
-    return law[0]._alpha(array, infinite=False).reshape(-1, K) if array.size else np.empty((0, K))
+    return law[0].checked_alpha(array, infinite=False).reshape(-1, K) if array.size else np.empty((0, K))
 
 
 def _names(alphas: FloatArray | None, K: int) -> tuple[str, ...]:

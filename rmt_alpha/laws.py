@@ -165,8 +165,26 @@ class _Law(ABC):
         cores = [array.shape[len(self.shape) :] for array in arrays]
         return self._trusted(*(np.asarray(a.reshape(-1, *core)[batch]) for a, core in zip(arrays, cores, strict=True)))
 
-    def _alpha(self, alpha: ArrayLike | None, *, infinite: bool) -> FloatArray:
-        """Check α: no trailing axis for one source, one of length K for several, None (nothing) without sources."""
+    def checked_alpha(self, alpha: ArrayLike | None, *, infinite: bool) -> FloatArray:
+        """Check α: no trailing axis for one source, one of length K for several, None (nothing) without sources.
+
+        Parameters
+        ----------
+        alpha : array_like or None
+            As a user gives it.
+        infinite : bool
+            Whether ±inf is allowed.
+
+        Returns
+        -------
+        ndarray
+            As float64; of shape (0,) without sources.
+
+        Raises
+        ------
+        ValueError
+            If it has the wrong shape or does not broadcast with the batch.
+        """
         if alpha is None:
             if self.n_sources:
                 raise ValueError(f"alpha is required: this law has {self.n_sources} source(s)")
@@ -253,7 +271,7 @@ class MarginLaw(_Law):
 
     def _numbers(self, alpha: ArrayLike | None) -> tuple[FloatArray, ...]:
         """Return (α, M₀, M₁, V₀₀, V₀₁, V₁₁): of the one source, or of the sources' combination along α."""
-        array = self._alpha(alpha, infinite=self.n_sources == 1)
+        array = self.checked_alpha(alpha, infinite=self.n_sources == 1)
         mean, cov = self.mean, self.cov
         if self.n_sources == 1:
             return array, mean[..., 0], mean[..., 1], cov[..., 0, 0], cov[..., 0, 1], cov[..., 1, 1]
@@ -519,13 +537,13 @@ class RiskLaw(_Law):
         float or ndarray
             ``constant − 2 linear·α + αᵀ quadratic α``.
         """
-        array = self._alpha(alpha, infinite=False)
+        array = self.checked_alpha(alpha, infinite=False)
         if self.n_sources == 1:
             array = array[..., None]
         with np.errstate(over="ignore", invalid="ignore"):
             slope = np.einsum("...jk,...k->...j", self.quadratic, array) - self.linear  # half the gradient
             change = np.einsum("...k,...k->...", slope, array) - np.einsum("...k,...k->...", self.linear, array)
-            return _plain(self.constant + change)
+            return _plain(np.maximum(self.constant + change, 0.0))
 
     def optimal_alpha(self) -> Result:
         """α of least risk, ``quadratic⁻¹ linear``.
@@ -544,14 +562,16 @@ class RiskLaw(_Law):
         Returns
         -------
         float or ndarray
-            Batch shape; nan where α is.
+            Batch shape. Defined as well where no α matters because the sources are forgotten (`linear` and `quadratic`
+            vanish); nan where `quadratic` is otherwise singular.
         """
         if self.n_sources == 0:
             return self.risk()
         alpha = np.asarray(self.optimal_alpha())
-        defined = ~np.isnan(alpha)
-        risk = self.risk(np.where(defined, alpha, 0.0))
-        return _plain(np.where(defined if self.n_sources == 1 else defined.all(axis=-1), risk, np.nan))
+        risk = self.risk(np.where(np.isnan(alpha), 0.0, alpha))
+        defined = ~np.isnan(alpha) if self.n_sources == 1 else ~np.isnan(alpha).any(axis=-1)
+        forgotten = (self.linear == 0.0).all(axis=-1) & (self.quadratic == 0.0).all(axis=(-2, -1))
+        return _plain(np.where(defined | forgotten, risk, np.nan))
 
 
 def _whitened(matrix: FloatArray, vector: FloatArray) -> FloatArray:

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import lapack
 
 from rmt_alpha._blas import one_blas_thread
-from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, integer, plain, real, real_array
+from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, integer, lengths, plain, real, real_array
 
 _SEMIDEFINITE = 1e-10
 """How far a covariance may be from symmetric and positive semi-definite, relative to its Frobenius norm."""
@@ -268,9 +268,19 @@ class Task(_ReadOnly, ABC):
         Returns
         -------
         ndarray, shape (..., p)
-            Their coordinates, in the order of `eigenvalues`.
+            Their coordinates, in the order of `eigenvalues`. If Σ is a full matrix and not regular, what lies in its
+            null space is 0 unless it is larger than the error of the null space explains, which is up to
+            ``4√p eps ‖v‖`` times the ratio of the largest eigenvalue to the smallest positive one.
         """
-        return rows if self.eigenvectors is None else rows @ self.eigenvectors
+        if self.eigenvectors is None:
+            return rows
+        coordinates = rows @ self.eigenvectors
+        null = self.eigenvalues == 0.0
+        if null.any() and not null.all():
+            ratio = self.eigenvalues[-1] / self.eigenvalues[~null][0]
+            error = 4.0 * self.p**0.5 * np.finfo(np.float64).eps * ratio * lengths(rows)
+            coordinates[..., null] *= (lengths(coordinates[..., null]) > error)[..., None]
+        return np.asarray(coordinates)
 
     def combine(self, coordinates: FloatArray) -> FloatArray:
         """Return the vectors that have these coordinates: the inverse of `coordinates`.
@@ -304,7 +314,7 @@ class Task(_ReadOnly, ABC):
             product if both are full.
         """
         ours, theirs = self.eigenvectors, other.eigenvectors
-        if ours is theirs or np.ptp(values) == 0.0:
+        if ours is theirs or (values == values[0]).all():
             return values
         overlap = theirs if ours is None else ours.T if theirs is None else ours.T @ theirs
         assert overlap is not None  # or they were the same

@@ -381,6 +381,20 @@ def test_margin_without_noise_is_certain():
     assert np.isnan(law.accuracy(-1.25))
 
 
+def test_a_risk_that_forgets_its_sources_is_the_same_for_every_alpha():
+    law = RiskLaw([0.7, 0.7, 0.7], [[0.0], [0.5], [0.5]], [[[0.0]], [[0.0]], [[2.0]]])
+    np.testing.assert_array_equal(law.best_risk(), [0.7, np.nan, 0.575])
+    several = RiskLaw(0.7, [0.0, 0.0], np.zeros((2, 2)))
+    assert several.best_risk() == 0.7
+
+
+def test_a_risk_is_never_negative():
+    x = 1 / 1.7
+    law = RiskLaw(1.0, [1.0 / x], [[1.0 / x**2]])  # (1 − α/x)²
+    assert (np.asarray(law.risk(np.linspace(0.5, 0.7, 4001))) >= 0.0).all()
+    assert law.best_risk() >= 0.0
+
+
 # Containers.
 
 

@@ -77,7 +77,7 @@ class Simulation:
     def _against(self, alpha: ArrayLike | None, *, infinite: bool) -> tuple[FloatArray, tuple[int, ...]]:
         """Return α as an array, and the shape to which it broadcasts with `beta`."""
         law = self.law
-        array = law[0]._alpha(alpha, infinite=infinite)
+        array = law[0].checked_alpha(alpha, infinite=infinite)
         shape = np.broadcast_shapes(array.shape if law.n_sources == 1 else array.shape[:-1], law.shape[1:])
         n_bytes = 16.0 * (law.n_sources + 1) * len(law) * math.prod(shape)
         check_memory(f"alpha of shape {array.shape} at {len(law)} trials", n_bytes)

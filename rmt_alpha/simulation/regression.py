@@ -282,7 +282,7 @@ class RegressionSimulation:
             Of the shape of `alpha`; if `per_output`, of what it broadcasts to with the outputs.
         """
         law = self.law if per_output else self.total
-        array = law[0]._alpha(alpha, infinite=False)
+        array = law[0].checked_alpha(alpha, infinite=False)
         grid = array.shape if law.n_sources == 1 else array.shape[:-1]
         shape = np.broadcast_shapes(grid, law.shape[1:])
         n_bytes = 16.0 * (law.n_sources + 1) * len(law) * math.prod(shape)

@@ -33,7 +33,10 @@ Jensen's inequality for all but the k largest eigenvalues (k = 0, 1, …; those 
 
 exact for Σ = I, and stops when the iterate no longer decreases. ``n − df₁`` is computed as
 ``(n − #{λᵢ>κ}) + Σ_{λᵢ>κ} kᵢ − Σ_{λᵢ≤κ} rᵢ``, whose terms are at most 3nh in size, while κ changes by less than h⁻¹
-times the relative error of that difference: so κ has all its digits at any condition number.
+times the relative error of that difference: so κ has all its digits at any condition number. Where n is the number of
+large eigenvalues, and γ and the others are tiny, Newton's steps only halve κ. So while they shorten it by a quarter or
+more, another is tried: with A and B the positive and the negative terms of that sum, ``A = B + nγ/κ`` is solved by
+Newton's rule for the logarithms, and a step in κ from there, which leads to the right of the root, is taken if shorter.
 
 By rule: at γ = 0 with n ≥ rank Σ, κ = 0 and h = 1 − rank/n. The classifier then keeps of its sources only what lies in
 the null space of Σ, where no sample varies. (With n = rank, h = 0: V₀₀ = inf.) A source with h_s = 0 makes the law nan.
@@ -43,6 +46,7 @@ Cost: one eigendecomposition for each distinct full covariance, one p × p produ
 another one, then O(pK²) for each (n, γ).
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -51,7 +55,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rmt_alpha._jit import jit, routine
-from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, in_range, real_array
+from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, in_range, lengths, plain, real, real_array
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.problem import FixedSource, GaussianMixture, RidgeSource, Source, Task, check_sources
 
@@ -79,7 +83,7 @@ class EffectiveRidge(NamedTuple):
     iterations : int or ndarray
         Newton steps taken; 0 where κ is known by rule.
     converged : bool or ndarray
-        Whether the iteration came to rest. False, and the numbers nan, only outside the range of float64.
+        Whether the iteration came to rest. False, and the numbers nan, outside the range of `effective_ridge`.
     """
 
     kappa: Any
@@ -91,10 +95,10 @@ class EffectiveRidge(NamedTuple):
 
 
 @jit
-def _degrees(eigenvalues: FloatArray, n: float, kappa: float) -> tuple[float, float, float, float]:
-    """Return (n − df₁, df₁ − df₂, df₁, df₂)."""
+def _degrees(eigenvalues: FloatArray, n: float, kappa: float) -> tuple[float, float, float, float, float, float]:
+    """Return A and B, whose difference is n − df₁, how fast they change with log κ, and df₁, df₂."""
     above, kept, lost = 0, 0.0, 0.0
-    cross, df1, df2 = 0.0, 0.0, 0.0
+    rise, fall, df1, df2 = 0.0, 0.0, 0.0, 0.0
     for i in range(eigenvalues.size):
         total = eigenvalues[i] + kappa
         if total == 0.0:
@@ -103,12 +107,31 @@ def _degrees(eigenvalues: FloatArray, n: float, kappa: float) -> tuple[float, fl
         if eigenvalues[i] > kappa:
             above += 1
             kept += k
+            rise += r * k
         else:
             lost += r
-        cross += r * k
+            fall += r * k
         df1 += r
         df2 += r * r
-    return (n - above) + (kept - lost), cross, df1, df2
+    spare = n - above
+    return max(spare, 0.0) + kept, max(-spare, 0.0) + lost, rise, fall, df1, df2
+
+
+@jit
+def _descend(eigenvalues: FloatArray, n: float, gamma: float, kappa: float) -> float:
+    """Return a point between the root and κ, or κ itself where rounding hides the difference."""
+    penalty = n * gamma
+    A, B, rise, fall, _, _ = _degrees(eigenvalues, n, kappa)
+    newton = (penalty + kappa * (rise + fall)) / (A - B + rise + fall)
+    if newton > 0.75 * kappa:
+        return newton
+    down = B + penalty / kappa
+    leap = kappa * (down / A) ** (1.0 / (rise / A + (fall + penalty / kappa) / down))
+    A, B, rise, fall, _, _ = _degrees(eigenvalues, n, leap)
+    slope = A - B + rise + fall
+    if slope > 0.0:  # where φ increases Newton's step leads to the right of the root, from the left as well
+        return float(min(newton, (penalty + leap * (rise + fall)) / slope))
+    return newton
 
 
 @jit
@@ -145,13 +168,12 @@ def _solve(
         if not done:
             kappa = _upper_bound(eigenvalues, rank, n[j], gamma[j])
             while not done and steps < _STEPS:
-                rest, cross, _, _ = _degrees(eigenvalues, n[j], kappa)
-                step = (n[j] * gamma[j] + kappa * cross) / (rest + cross)
+                step = _descend(eigenvalues, n[j], gamma[j], kappa)
                 done = step >= kappa * (1.0 - 4e-16)
                 kappa = step
                 steps += 1
-        _, cross, df1, df2 = _degrees(eigenvalues, n[j], kappa)
-        h = (n[j] - rank) / n[j] if kappa == 0.0 else gamma[j] / kappa + cross / n[j]
+        _, _, rise, fall, df1, df2 = _degrees(eigenvalues, n[j], kappa)
+        h = (n[j] - rank) / n[j] if kappa == 0.0 else gamma[j] / kappa + (rise + fall) / n[j]
         result[0, j] = kappa if done else np.nan
         result[1, j] = df1 if done else np.nan
         result[2, j] = df2 if done else np.nan
@@ -200,12 +222,14 @@ def effective_ridge(eigenvalues: ArrayLike, n: ArrayLike, gamma: ArrayLike) -> E
     >>> bool(ridge.converged.all())
     True
     """
+    for name, value in (("eigenvalues", eigenvalues), ("n", n), ("gamma", gamma)):
+        plain(name, value)
     values = real_array("eigenvalues", eigenvalues, 0.0)
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"eigenvalues must be a vector with at least one entry, got shape {values.shape}")
     samples, penalty = real_array("n", n, 0.0, open_low=True), real_array("gamma", gamma, 0.0)
     shape = broadcast_shape({"n": samples.shape, "gamma": penalty.shape})
-    check_memory(f"effective ridges of shape {shape}", 64.0 * samples.size * penalty.size)
+    check_memory(f"effective ridges of shape {shape}", 100.0 * math.prod(shape))
     samples, penalty = (np.broadcast_to(array, shape).ravel() for array in (samples, penalty))
     decreasing = np.sort(values)[::-1].copy()
     result = np.empty((4, samples.size))
@@ -287,9 +311,8 @@ class Equivalent:
     @cached_property
     def _legal(self) -> bool:
         """Whether lengths and eigenvalues are in the range in which nothing over- or underflows."""
-        weights, _ = self._sources
-        lengths = np.linalg.norm(np.column_stack([self._mean, weights]), axis=0)
-        return bool(in_range(lengths, 30).all() and in_range(self.target.eigenvalues, 60).all())
+        rows = np.vstack([self.target.mean, self._sources[0].T])
+        return bool(in_range(lengths(rows), 30).all() and in_range(self.target.eigenvalues, 60).all())
 
     def law(self, n: ArrayLike, gamma: ArrayLike) -> MarginLaw:
         """Law of the margin as a function of α.
@@ -313,7 +336,7 @@ class Equivalent:
         """
         ridge = effective_ridge(self.target.eigenvalues, n, gamma)
         shape, size, K = np.shape(ridge.kappa), np.size(ridge.kappa), len(self.sources)
-        samples, penalty = (np.broadcast_to(array, shape).ravel() for array in (n, gamma))
+        samples, penalty = (np.broadcast_to(real_array("", x), shape).ravel() for x in (n, gamma))
         ridge = EffectiveRidge(*(np.ravel(array) for array in ridge))
         check_memory(f"laws of shape {shape}", 16.0 * size * (K + 2) * (K + 1))
         mean, cov = np.empty((size, K + 1)), np.empty((size, K + 1, K + 1))
@@ -355,7 +378,9 @@ class Equivalent:
             turn = ((r * d).sum(axis=1) / n)[:, None] - (ridge.df1 / n)[:, None] * d
             cross = (G * (gamma[:, None] * r + kappa[:, None] * turn)) @ (mu[:, None] * w)
             cross += ((G * d) @ np.square(mu))[:, None] * b - a[:, None] * ((k * d) @ (mu[:, None] * w))
-            cov[:, 0, 1:] = np.where(kappa[:, None] == 0.0, 0.0, t * inverse[:, None] ** 2 * cross)
+            cross = np.where(kappa[:, None] == 0.0, 0.0, t * inverse[:, None] ** 2 * cross)
+            largest = np.sqrt(cov[:, :1, 0] * cov[:, own, own])  # at spreads of 1e±20 rounding would exceed it
+            cov[:, 0, 1:] = np.clip(cross, -largest, largest)
             cov[:, 1:, 0] = cov[:, 0, 1:]
 
             interpolates = h == 0.0
@@ -393,6 +418,7 @@ class Equivalent:
         >>> round(law.optimal_alpha(), 6), law.cov.tolist()
         (1.875, [[3.0, 0.6], [0.6, 1.0]])
         """
+        plain("n", n)
         samples = real_array("n", n, 0.0, open_low=True)
         values, (w, spread) = self.target.eigenvalues, self._sources
         t, _ = _labels(self.target)
@@ -429,15 +455,18 @@ class Equivalent:
         ValueError
             If an argument is outside its range.
         """
-        scales = self.law(n, gamma)._alpha(alpha, infinite=False)
+        n, gamma = real("n", n, 0.0, open_low=True), real("gamma", gamma, 0.0)
+        scales = self.law(n, gamma).checked_alpha(alpha, infinite=False)
         scales = scales[..., None] if len(self.sources) == 1 else scales
+        check_memory(f"classifiers for alpha of shape {scales.shape}", 16.0 * self.target.p * scales[..., :1].size)
         kappa = np.atleast_1d(effective_ridge(self.target.eigenvalues, n, gamma).kappa)
-        w, _ = self._sources
+        w = self._sources[0]
         with np.errstate(all="ignore"):
             _, k, _, _, g = _resolvent(self.target.eigenvalues, self._mean, kappa)
             b = k[0] @ (self._mean[:, None] * w)
             affine = np.column_stack([_labels(self.target)[0] * g[0], k[0][:, None] * w - g[0][:, None] * b])
-            return self.target.combine(affine[:, 0] + scales @ affine[:, 1:].T)
+            weights = self.target.combine(affine[:, 0] + scales @ affine[:, 1:].T)
+        return weights if self._legal else np.full_like(weights, np.nan)
 
 
 def _resolvent(
@@ -463,7 +492,9 @@ def _labels(mixture: GaussianMixture) -> tuple[float, float]:
 
 def _trained(source: RidgeSource[GaussianMixture], basis: Task) -> tuple[FloatArray, FloatArray]:
     """Return the mean w̄_s, and the eigenvalues of C_s; `basis` is a task with the source's covariance."""
-    values, mu, (t, flips) = basis.eigenvalues, basis.coordinates(source.mixture.mean), _labels(source.mixture)
+    values, (t, flips) = basis.eigenvalues, _labels(source.mixture)
+    legal = in_range(lengths(source.mixture.mean), 30)
+    mu = np.where(legal, basis.coordinates(source.mixture.mean), np.nan)
     ridge = effective_ridge(values, source.n, source.gamma)
     with np.errstate(all="ignore"):
         G, _, _, inverse, g = _resolvent(values, mu, np.atleast_1d(ridge.kappa))

@@ -153,7 +153,7 @@ def sample_gain(equivalent: Equivalent, n: float, gamma: float, alpha: ArrayLike
     if alpha is None:
         level = float(_best_snr(law))
     else:
-        scales = law._alpha(alpha, infinite=False)
+        scales = law.checked_alpha(alpha, infinite=False)
         if scales.size != len(equivalent.sources):
             raise ValueError(f"alpha must have one entry per source here, got shape {scales.shape}")
         level = float(_snr(law, np.concatenate([[1.0], scales.ravel()])))

@@ -37,7 +37,7 @@ eigenbasis is another one, then O(pK²) for each (n, γ), times d for separate o
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rmt_alpha._validation import FloatArray, check_memory, in_range
+from rmt_alpha._validation import FloatArray, check_memory, in_range, lengths
 from rmt_alpha.laws import RiskLaw
 from rmt_alpha.problem import FixedSource, RegressionSource, RegressionTask, RidgeSource, Task, check_regression_sources
 from rmt_alpha.theory.equivalents import effective_ridge
@@ -97,6 +97,7 @@ def risk_law(
     shape, size, K = np.shape(ridge.kappa), np.size(ridge.kappa), len(sources)
     outputs = [slice(j, j + 1) for j in range(target.d)] if per_output else [slice(None)]
     check_memory(f"risk laws of shape {shape}, {len(outputs)} in each", 24.0 * size * len(outputs) * (K + 1) ** 2)
+    check_memory(f"products of {K + 1} weights in p={target.p}", 8.0 * target.p * (K + 1) ** 2)
     rows, spread, excess = _coordinates(target, sources)
     kappa, h = np.ravel(ridge.kappa)[:, None], np.ravel(ridge.residual_fraction)[:, None]
 
@@ -157,7 +158,8 @@ def _trained(source: RidgeSource[RegressionTask], basis: Task) -> tuple[FloatArr
     """Return W̄_s, the eigenvalues of G_sΣ_sG_s, and R_sj/(N h_s); `basis` is a task with the source's covariance."""
     task, values = source.mixture, basis.eigenvalues
     ridge = effective_ridge(values, source.n, source.gamma)
-    w = basis.coordinates(task.weights)
+    legal = in_range(lengths(task.weights), 30) & in_range(task.noise, 30)
+    w = np.where(legal[:, None], basis.coordinates(task.weights), np.nan)
     with np.errstate(all="ignore"):
         total = values + ridge.kappa
         G, k = np.where(total == 0.0, 0.0, 1.0 / total), np.where(total == 0.0, 0.0, ridge.kappa / total)
@@ -170,5 +172,5 @@ def _trained(source: RidgeSource[RegressionTask], basis: Task) -> tuple[FloatArr
 
 def _legal(target: RegressionTask, rows: FloatArray, outputs: slice) -> bool:
     """Tell whether lengths are in the range in which nothing over- or underflows."""
-    sizes = np.concatenate([np.linalg.norm(rows, axis=-1).ravel(), target.noise[outputs]])
+    sizes = np.concatenate([lengths(rows).ravel(), target.noise[outputs]])
     return bool(in_range(sizes, 30).all())

@@ -318,3 +318,15 @@ def test_bad_input_is_refused_by_name(change, message):
 def test_what_does_not_fit_in_memory_is_refused_before_it_is_tried():
     with pytest.raises(ValueError, match="GiB"):
         risk_law(RegressionTask(weights()), np.broadcast_to(1.0, (10**6, 1)), np.broadcast_to(0.1, 10**6))
+
+
+def test_squares_that_leave_float64_are_nan_in_regression_as_well():
+    weights = np.array([[1.0, 0.5, 0.2]])
+    target = RegressionTask(weights, [1.0, 2.0, 0.5], 0.1)
+    sources = [FixedSource(1e-170 * weights), FixedSource(1e170 * weights)]
+    sources += [RidgeSource(RegressionTask(scale * weights, noise=noise), 5, 0.1) for scale, noise in EXTREME]
+    for source in sources:
+        assert np.isnan(risk_law(target, 4.0, 0.1, [source]).constant)
+
+
+EXTREME = ((1e170, 0.1), (1e-170, 0.1), (1.0, 1e150), (1.0, 1e-150))
