@@ -13,7 +13,9 @@ layer); or all share the α that is best for the sum.
 
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
+from typing import Any
 
 from numpy.typing import ArrayLike
 
@@ -23,7 +25,7 @@ from rmt_alpha.laws import RiskLaw
 from rmt_alpha.problem import RegressionSource, RegressionTask, check_regression_sources
 from rmt_alpha.simulation.noise import Noise
 from rmt_alpha.simulation.regression import Regression, RegressionSimulation, repeat
-from rmt_alpha.theory import regression as theory
+from rmt_alpha.theory.regression import RegressionEquivalent
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,13 @@ class RegressionTransfer:
         object.__setattr__(self, "n", real("n", self.n, 0.0, open_low=True))
         object.__setattr__(self, "gamma", real("gamma", self.gamma, 0.0))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_equivalent"}
+
+    @cached_property
+    def _equivalent(self) -> RegressionEquivalent:
+        return RegressionEquivalent(self.target, self.sources)
+
     def risk_law(self, *, per_output: bool = False) -> RiskLaw:
         """Asymptotic risk as a function of α: mean squared error on fresh samples, noise of the responses included.
 
@@ -114,7 +123,7 @@ class RegressionTransfer:
             If an argument is outside its range or the shapes do not broadcast.
         """
         n, gamma = self.n if n is None else n, self.gamma if gamma is None else gamma
-        return theory.risk_law(self.target, n, gamma, self.sources, per_output=per_output)
+        return self._equivalent.law(n, gamma, per_output=per_output)
 
     def simulate(
         self,

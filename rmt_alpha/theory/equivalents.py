@@ -62,7 +62,7 @@ from rmt_alpha.problem import FixedSource, GaussianMixture, RidgeSource, Source,
 _STEPS = 100
 """Newton steps after which the iteration counts as failed; a dozen is much."""
 
-_BLOCK = 2**16
+BLOCK = 2**16
 """Numbers in a block of the grid (n, γ): half a megabyte, which a cache holds."""
 
 
@@ -340,7 +340,7 @@ class Equivalent:
         ridge = EffectiveRidge(*(np.ravel(array) for array in ridge))
         check_memory(f"laws of shape {shape}", 16.0 * size * (K + 2) * (K + 1))
         mean, cov = np.empty((size, K + 1)), np.empty((size, K + 1, K + 1))
-        step = max(_BLOCK // (self.target.p * (K + 1)), 1)
+        step = max(BLOCK // (self.target.p * (K + 1)), 1)
         for start in range(0, size, step):
             at = slice(start, start + step)
             one = EffectiveRidge(*(array[at] for array in ridge))

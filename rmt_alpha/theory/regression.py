@@ -34,124 +34,137 @@ Cost: one eigendecomposition for each distinct full covariance, one p × p produ
 eigenbasis is another one, then O(pK²) for each (n, γ), times d for separate outputs.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rmt_alpha._validation import FloatArray, check_memory, in_range, lengths
 from rmt_alpha.laws import RiskLaw
 from rmt_alpha.problem import FixedSource, RegressionSource, RegressionTask, RidgeSource, Task, check_regression_sources
-from rmt_alpha.theory.equivalents import effective_ridge
-
-_BLOCK = 2**16
-"""Numbers in a block of the grid (n, γ): half a megabyte, which a cache holds."""
+from rmt_alpha.theory.equivalents import BLOCK, effective_ridge
 
 
-def risk_law(
-    target: RegressionTask,
-    n: ArrayLike,
-    gamma: ArrayLike,
-    sources: tuple[RegressionSource, ...] = (),
-    *,
-    per_output: bool = False,
-) -> RiskLaw:
-    """Asymptotic risk of fine-tuned ridge regression as a function of α.
+@dataclass(frozen=True, eq=False)
+class RegressionEquivalent:
+    """Deterministic equivalent of fine-tuned ridge regression, ready for any number of samples and any penalty.
 
     Parameters
     ----------
     target : RegressionTask
         The target task.
-    n : float or array_like
-        Number of target samples, positive.
-    gamma : float or array_like
-        Ridge penalty γ ≥ 0 of the fine-tuning.
     sources : iterable of RidgeSource or FixedSource, default ()
         The K sources.
-    per_output : bool, default False
-        Whether each output has its own law, and so its own α, or the law is that of the sum over the outputs.
-
-    Returns
-    -------
-    RiskLaw
-        Batched over the broadcast shape of n and gamma, with a last axis of length d if `per_output`; inf and nan by
-        the rules of the module.
 
     Raises
     ------
     ValueError
-        If an argument is outside its range or the shapes do not fit.
+        If a shape does not fit.
 
     Notes
     -----
-    THEORY §9. The risk is the mean squared error on a fresh sample ``(x, y)``, so that it holds the noise σ² of y.
+    What takes long, the decomposition of full covariances, is done at the first question and kept.
 
     Examples
     --------
     >>> task = RegressionTask([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]], covariance=[2.0, 1.0, 0.5], noise=0.1)
     >>> old = FixedSource([[0.8, 0.1, 0.5], [0.1, 0.4, 0.5]])
-    >>> rows = risk_law(task, 2, 0.1, [old], per_output=True)
-    >>> rows.optimal_alpha().round(3)
+    >>> RegressionEquivalent(task, [old]).law(2, 0.1, per_output=True).optimal_alpha().round(3)
     array([1.153, 1.558])
     """
-    sources = check_regression_sources(target, sources)
-    ridge = effective_ridge(target.eigenvalues, n, gamma)
-    shape, size, K = np.shape(ridge.kappa), np.size(ridge.kappa), len(sources)
-    outputs = [slice(j, j + 1) for j in range(target.d)] if per_output else [slice(None)]
-    check_memory(f"risk laws of shape {shape}, {len(outputs)} in each", 24.0 * size * len(outputs) * (K + 1) ** 2)
-    check_memory(f"products of {K + 1} weights in p={target.p}", 8.0 * target.p * (K + 1) ** 2)
-    rows, spread, excess = _coordinates(target, sources)
-    kappa, h = np.ravel(ridge.kappa)[:, None], np.ravel(ridge.residual_fraction)[:, None]
 
-    forms = np.empty((size, len(outputs), K + 1, K + 1))
-    noise = np.array([np.square(target.noise[j]).sum() for j in outputs])
-    own, step = np.arange(1, K + 1), max(_BLOCK // target.p, 1)
-    with np.errstate(all="ignore"):
-        for start in range(0, size, step):
-            at = slice(start, start + step)
-            b = _weights(target.eigenvalues, kappa[at], h[at])
-            spreads = b @ spread.T
-            for i, j in enumerate(outputs):
-                products = np.einsum("ajp,bjp->pab", rows[:, j], rows[:, j]).reshape(target.p, -1)
-                forms[at, i] = (b @ products).reshape(-1, K + 1, K + 1)
-                forms[at, i, own, own] += spreads * excess[:, j].sum(axis=1)
-        constant = forms[..., 0, 0] + np.where(noise == 0.0, 0.0, noise / h)
-        lost = ~(np.isfinite(forms).all(axis=(2, 3)) & (np.isfinite(constant) | (h == 0.0)))
-    legal = np.array([_legal(target, rows[:, j], j) for j in outputs])
-    forms[lost | ~legal], constant[lost | ~legal] = np.nan, np.nan
-    batch = (*shape, target.d) if per_output else shape
-    return RiskLaw._trusted(
-        constant.reshape(batch),
-        forms[..., 0, 1:].reshape(*batch, K),
-        forms[..., 1:, 1:].reshape(*batch, K, K),
-    )
+    target: RegressionTask
+    sources: tuple[RegressionSource, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sources", check_regression_sources(self.target, self.sources))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"target": self.target, "sources": self.sources}
+
+    @cached_property
+    def _coordinates(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """What the law takes of the tasks.
+
+        The rows of W, W̄_1, …, W̄_K in the eigenbasis of Σ, shape (K+1, d, p); of each source the diagonal of G_sΣ_sG_s
+        there, shape (K, p), and R_sj/(N h_s), shape (K, d). The last two are 0 for a fixed source.
+        """
+        K, d, p = len(self.sources), self.target.d, self.target.p
+        rows, spread, excess = np.empty((K + 1, d, p)), np.zeros((K, p)), np.zeros((K, d))
+        rows[0] = self.target.weights
+        known: list[Task] = [self.target]
+        for k, source in enumerate(self.sources):
+            if isinstance(source, FixedSource):
+                rows[k + 1] = source.weights
+                continue
+            basis = source.mixture.alike(known)
+            known.append(basis)
+            rows[k + 1], variances, excess[k] = _trained(source, basis)
+            spread[k] = self.target.diagonal(basis, variances)
+        return self.target.coordinates(rows), spread, excess
+
+    def law(self, n: ArrayLike, gamma: ArrayLike, *, per_output: bool = False) -> RiskLaw:
+        """Risk as a function of α: the mean squared error on a fresh sample ``(x, y)``, the noise of y included.
+
+        Parameters
+        ----------
+        n : float or array_like
+            Number of target samples, positive.
+        gamma : float or array_like
+            Ridge penalty γ ≥ 0 of the fine-tuning.
+        per_output : bool, default False
+            Whether each output has its own law, and so its own α, or the law is that of the sum over the outputs.
+
+        Returns
+        -------
+        RiskLaw
+            Batched over the broadcast shape of n and gamma, with a last axis of length d if `per_output`; inf and nan
+            by the rules of the module.
+
+        Raises
+        ------
+        ValueError
+            If an argument is outside its range or the shapes do not broadcast.
+        """
+        target, K = self.target, len(self.sources)
+        ridge = effective_ridge(target.eigenvalues, n, gamma)
+        shape, size = np.shape(ridge.kappa), np.size(ridge.kappa)
+        outputs = [slice(j, j + 1) for j in range(target.d)] if per_output else [slice(None)]
+        check_memory(f"risk laws of shape {shape}, {len(outputs)} in each", 24.0 * size * len(outputs) * (K + 1) ** 2)
+        check_memory(f"products of {K + 1} weights in p={target.p}", 8.0 * target.p * (K + 1) ** 2)
+        rows, spread, excess = self._coordinates
+        kappa, h = np.ravel(ridge.kappa)[:, None], np.ravel(ridge.residual_fraction)[:, None]
+
+        forms = np.empty((size, len(outputs), K + 1, K + 1))
+        noise = np.array([np.square(target.noise[j]).sum() for j in outputs])
+        own, step = np.arange(1, K + 1), max(BLOCK // target.p, 1)
+        with np.errstate(all="ignore"):
+            for start in range(0, size, step):
+                at = slice(start, start + step)
+                b = _weights(target.eigenvalues, kappa[at], h[at])
+                spreads = b @ spread.T
+                for i, j in enumerate(outputs):
+                    products = np.einsum("ajp,bjp->pab", rows[:, j], rows[:, j]).reshape(target.p, -1)
+                    forms[at, i] = (b @ products).reshape(-1, K + 1, K + 1)
+                    forms[at, i, own, own] += spreads * excess[:, j].sum(axis=1)
+            constant = forms[..., 0, 0] + np.where(noise == 0.0, 0.0, noise / h)
+            lost = ~(np.isfinite(forms).all(axis=(2, 3)) & (np.isfinite(constant) | (h == 0.0)))
+        legal = np.array([_legal(target, rows[:, j], j) for j in outputs])
+        forms[lost | ~legal], constant[lost | ~legal] = np.nan, np.nan
+        batch = (*shape, target.d) if per_output else shape
+        return RiskLaw._trusted(
+            constant.reshape(batch),
+            forms[..., 0, 1:].reshape(*batch, K),
+            forms[..., 1:, 1:].reshape(*batch, K, K),
+        )
 
 
 def _weights(values: FloatArray, kappa: FloatArray, h: FloatArray) -> FloatArray:
     """Return b, the eigenvalues of κ²GΣG/h, for each κ; 0 at κ = 0."""
     k = kappa / (values + kappa)
     return np.where(kappa == 0.0, 0.0, np.square(k) * values / h)
-
-
-def _coordinates(
-    target: RegressionTask, sources: tuple[RegressionSource, ...]
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return what the law takes of the tasks.
-
-    The rows of W, W̄_1, …, W̄_K in the eigenbasis of Σ, shape (K+1, d, p); of each source the diagonal of G_sΣ_sG_s
-    there, shape (K, p), and R_sj/(N h_s), shape (K, d). The last two are 0 for a fixed source.
-    """
-    K = len(sources)
-    rows, spread, excess = np.empty((K + 1, target.d, target.p)), np.zeros((K, target.p)), np.zeros((K, target.d))
-    rows[0] = target.weights
-    known: list[Task] = [target]
-    for k, source in enumerate(sources):
-        if isinstance(source, FixedSource):
-            rows[k + 1] = source.weights
-            continue
-        basis = source.mixture.alike(known)
-        known.append(basis)
-        rows[k + 1], variances, excess[k] = _trained(source, basis)
-        spread[k] = target.diagonal(basis, variances)
-    return target.coordinates(rows), spread, excess
 
 
 def _trained(source: RidgeSource[RegressionTask], basis: Task) -> tuple[FloatArray, FloatArray, FloatArray]:

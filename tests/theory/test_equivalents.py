@@ -342,7 +342,7 @@ def test_a_grid_is_its_points(monkeypatch):
             one = equivalent.law(n[i, 0], gamma[j])
             np.testing.assert_allclose(law.mean[i, j], one.mean, rtol=1e-13)
             np.testing.assert_allclose(law.cov[i, j], one.cov, rtol=1e-12)
-    monkeypatch.setattr(equivalents, "_BLOCK", 1)
+    monkeypatch.setattr(equivalents, "BLOCK", 1)
     np.testing.assert_allclose(equivalent.law(n, gamma).cov, law.cov, rtol=1e-12)
     assert equivalent.law(np.empty((0, 2)), 0.1).shape == (0, 2)
 

@@ -10,7 +10,7 @@ from rmt_alpha.laws import RiskLaw
 from rmt_alpha.problem import FixedSource, GaussianMixture, RegressionTask, RidgeSource
 from rmt_alpha.theory import isotropic, regression
 from rmt_alpha.theory.equivalents import Equivalent
-from rmt_alpha.theory.regression import risk_law
+from rmt_alpha.theory.regression import RegressionEquivalent
 from tests.theory.regression_oracle import forms, of_law
 
 P = 18
@@ -23,6 +23,10 @@ FORMS = {
     "full": (lambda A: A @ A.T / P)(RNG.standard_normal((P, 2 * P))),
     "other full": (lambda A: A @ A.T / P)(RNG.standard_normal((P, P // 2))),
 }
+
+
+def risk_law(target, n, gamma, sources=(), *, per_output=False):
+    return RegressionEquivalent(target, sources).law(n, gamma, per_output=per_output)
 
 
 def weights(d=3, p=P):
@@ -250,7 +254,7 @@ def test_a_grid_is_its_entries(monkeypatch):
     target, old = tasks("full", "diagonal")
     sources = [RidgeSource(old, 30, 0.2), FixedSource(weights())]
     n, gamma = np.linspace(5, 60, 7)[:, None], np.array([0.0, 0.1, 2.0])
-    monkeypatch.setattr(regression, "_BLOCK", 5 * P)  # a last block that is not full
+    monkeypatch.setattr(regression, "BLOCK", 5 * P)  # a last block that is not full
     for per_output in (False, True):
         grid = risk_law(target, n, gamma, sources, per_output=per_output)
         for i, j in np.ndindex(7, 3):
