@@ -176,14 +176,12 @@ def _limit_scale(
 
 
 @ufunc
-def _limit_alpha(
-    beta: float, mu: float, mu_perp: float, gain: float, spread: float, eta: float, label_noise: float
-) -> float:
-    """Return lim α*: 0, unless the source points along the target mean (w⊥ = 0)."""
+def _limit_alpha(beta: float, mu: float, mu_perp: float, gain: float, spread: float, eta: float) -> float:
+    """Return α at γ = ∞: 0, or ±1 where the source points along the target mean (w⊥ = 0) and is used alone."""
     _, size, product = _geometry(beta, mu, mu_perp, gain, spread)
     if not _UNDERFLOW < product + (beta * size) ** 2 < np.inf or math.isnan(eta):
         return np.nan
-    return 0.0 if product > 0.0 else 1.0 / ((1.0 - 2.0 * label_noise) * beta * size)
+    return 0.0 if product > 0.0 else math.copysign(1.0, beta)
 
 
 @ufunc
@@ -626,11 +624,12 @@ class JointChoice:
     Parameters
     ----------
     alpha, gamma : float or ndarray
-        The joint optimum. In the isotropic model γ = inf, and α is the limit of α*: 0, since only ``c = ακ`` counts
-        there (or ``1/(ts)`` where the source points exactly along the target mean; nan where there is no source).
+        The joint optimum. In the isotropic model γ = inf, and α is 0, since only ``c = ακ`` counts there. Where the
+        source is best used alone (it points exactly along the target mean, say) α = ±1: any other of that sign gives
+        the same classifier. nan where there is no source.
     c : float or ndarray
-        c*, the limit of α*κ: the scale of the source beside ``lim γ·(classifier from scratch)``. ±inf where the source
-        is best used alone.
+        c*, at γ = inf the limit of α*κ: the scale of the source beside ``lim γ·(classifier from scratch)``. ±inf where
+        the source is best used alone.
     accuracy : float or ndarray
         Accuracy at the joint optimum: the most that any α and γ can reach.
     gamma_at_one, accuracy_at_one : float or ndarray
@@ -804,7 +803,7 @@ def optimal_alpha_gamma(
     accuracy = _full(_limit_accuracy(*limit), shape)
     gamma_at_one, accuracy_at_one = _at_one(problem)
     values: dict[str, Any] = {
-        "alpha": _full(_limit_alpha(*limit), shape),
+        "alpha": _full(_limit_alpha(*limit[:-1]), shape),
         "gamma": np.where(np.isnan(accuracy), np.nan, np.inf),
         "c": _full(_limit_scale(*limit), shape),
         "accuracy": accuracy,
