@@ -93,7 +93,10 @@ html_theme_options = {
     "footer_end": [],
     "navigation_with_keys": False,
 }
-_PAGES = ("index", "optimal_alpha", "transfer", "simulation", "sweeps", "command_line", "theory", "derivation")
+_PAGES = (
+    *("index", "optimal_alpha", "transfer", "real_features", "simulation", "sweeps", "command_line"),
+    *("theory", "derivation"),
+)
 html_sidebars = {page: [] for page in _PAGES}
 
 

@@ -299,6 +299,9 @@ def transfer(arguments: argparse.Namespace) -> Report:
     points = integer("--points", arguments.points, 2)
     check_memory(f"--points {points}", 500.0 * points)
     low, high = _ends(arguments.alpha_min, arguments.alpha_max)
+    shrinkage = arguments.shrinkage
+    if shrinkage is None and find_spec("sklearn") is not None:
+        shrinkage = "ledoit-wolf"
     curves = held_out_curves(
         load(arguments.source),
         load(arguments.target),
@@ -308,7 +311,7 @@ def transfer(arguments: argparse.Namespace) -> Report:
         n_source=arguments.n_source,
         alphas=np.linspace(low, high, points),
         splits=arguments.splits,
-        shrinkage="ledoit-wolf" if find_spec("sklearn") is not None else None,
+        shrinkage=shrinkage,
         seed=arguments.seed,
         progress=_interactive(arguments),
     )
@@ -331,7 +334,7 @@ def transfer(arguments: argparse.Namespace) -> Report:
             ax.set_title(
                 rf"{curves.source} $\to$ {curves.target}, n = {curves.n}, $\gamma$ = {curves.gamma:g}", fontsize=10
             )
-            ax.legend(fontsize=8)
+            ax.figure.legend(loc="outside lower center", ncols=3, fontsize=8)  # seven entries would hide the curves
 
         _picture(arguments.out, draw)
     summary = _transfer_summary(curves)
@@ -428,7 +431,10 @@ def _transfer_lines(curves: Any, summary: dict[str, Any]) -> list[str]:
         )
     lines.append(_judgement("isotropic prediction", summary))
     if second is None:
-        lines.append("The prediction with covariance is left out: it needs scikit-learn.")
+        lines.append(
+            "The prediction with covariance is left out. Give --shrinkage a number in [0, 1], or install scikit-learn:"
+        )
+        lines.append('    pip install "rmt_alpha[data]"')
     else:
         lines.append(_judgement("prediction with covariance", second))
     lines.append(
@@ -765,6 +771,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--gamma", type=float, default=1.0, help="ridge penalty γ (default: %(default)g)")
     command.add_argument("--gamma-source", type=float, default=1.0, help="that of the source (default: %(default)g)")
     command.add_argument("--splits", type=int, default=50, help="random splits (default: %(default)s)")
+    what = "how covariances are shrunk: ledoit-wolf, oas (both need scikit-learn) or a number in [0, 1] that does not"
+    command.add_argument("--shrinkage", type=_number_or_name, help=f"{what} (default: ledoit-wolf where it can)")
     command.add_argument("--alpha-min", type=float, default=-1.0, help="left end of the α axis (default: %(default)g)")
     command.add_argument("--alpha-max", type=float, default=3.0, help="right end of the α axis (default: %(default)g)")
     command.add_argument("--points", type=int, default=81, help="values of α (default: %(default)s)")
@@ -781,6 +789,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--workers", type=int, help="threads (default: one for each CPU)")
     command.add_argument("--trials", type=int, help="simulated experiments at each point, instead of FILE's")
     return parser
+
+
+def _number_or_name(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _command(

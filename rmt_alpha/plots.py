@@ -170,13 +170,14 @@ def held_out(ax: Axes, curves: HeldOutCurves) -> Axes:
         ax.plot(alpha, middle, color=colour, label=label)
         low, high = np.clip([middle - half, middle + half], 0.0, 1.0)
         ax.fill_between(alpha, low, high, color=colour, alpha=0.2, linewidth=0)
-    for row, (_, colour, verdict, one) in enumerate(predictions):
+    for _, colour, _, one in predictions:
+        if alpha[0] <= one.median_alpha <= alpha[-1]:
+            ax.axvline(one.median_alpha, color=colour, linestyle="--", label=r"its $\alpha^*$ (median)")
+    for row, (_, colour, verdict, _) in enumerate(predictions):
         for i, (left, right) in enumerate(verdict.ranges):
             label = "_" if i else f"fails ({verdict.threshold:.3g} errors)"
             bottom = 0.03 * row
             ax.axvspan(left, right, bottom, bottom + 0.02, color=colour, linewidth=0, label=label)
-        if alpha[0] <= one.median_alpha <= alpha[-1]:
-            ax.axvline(one.median_alpha, color=colour, linestyle="--", label=r"predicted $\alpha^*$ (median)")
     ax.axvline(1.0, color="0.6", linewidth=0.8)
     ax.set_xlabel(r"$\alpha$")
     ax.set_ylabel("accuracy")
@@ -209,11 +210,11 @@ def phase_diagram(
     gamma : float
         Ridge penalty γ ≥ 0 of the fine-tuning.
     limit : float, default 10
-        Colours tell α* apart from 1/limit to limit.
+        Colours tell α* apart from 1/limit to limit; above 1 and at most 1e100.
     colour_bar : bool, default True
         Whether to draw one beside the Axes.
     **problem
-        Single values of the other parameters of `rmt_alpha.optimal_alpha`.
+        Single values of the other parameters of `rmt_alpha.optimal_alpha`; not n, which is p/η.
 
     Returns
     -------
@@ -225,7 +226,7 @@ def phase_diagram(
     Raises
     ------
     ValueError
-        If the axes are not increasing, `limit` is not above 1, or a parameter of the problem is outside its range.
+        If the axes are not increasing, `limit` or a parameter of the problem is outside its range, or n is given.
 
     Notes
     -----
@@ -240,7 +241,9 @@ def phase_diagram(
     ('alignment $\\beta$', 'log')
     """
     columns, rows = _increasing("beta", beta), _increasing("eta", eta)
-    dimension, top = real("p", p, 0.0, open_low=True), real("limit", limit, 1.0, open_low=True)
+    dimension, top = real("p", p, 0.0, open_low=True), real("limit", limit, 1.0, 1e100, open_low=True)
+    if "n" in problem:
+        raise ValueError(f"n must not be given: it is p/eta, got {problem['n']!r}")
     setting = {"n": dimension / rows[:, None], "p": dimension, "gamma": real("gamma", gamma, 0.0), **problem}
     for name, value in problem.items():
         if value is not None:

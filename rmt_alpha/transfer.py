@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from rmt_alpha._random import Seed
 from rmt_alpha._validation import FloatArray, integer, real, real_array
+from rmt_alpha.estimation.datasets import MIN_TRAINING, Standardiser, labelled, within_classes
 from rmt_alpha.estimation.mixtures import estimate_mixture
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.problem import FixedSource, GaussianMixture, RidgeSource, Source, check_sources
@@ -29,7 +30,7 @@ from rmt_alpha.simulation.noise import Noise
 from rmt_alpha.simulation.runner import Sampler
 from rmt_alpha.theory.choice import JointChoice
 from rmt_alpha.theory.equivalents import Equivalent
-from rmt_alpha.theory.general_choice import joint_choice, sample_gain
+from rmt_alpha.theory.general_choice import joint_choice, limit_accuracy, sample_gain
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +97,12 @@ class Transfer:
         Parameters
         ----------
         X_source, y_source : array_like, shapes (N, p) and (N,)
-            Samples of the source in rows, and their labels ±1. None for both: only the source's weights are known.
+            Samples of the source in rows, and their labels ±1, at least four of each. None for both: only the source's
+            weights are known.
         X_target, y_target : array_like, shapes (m, p) and (m,)
-            Samples of the target, of the same features in the same units. Those that the classifier will be trained on
-            are as good as any, but not those that the prediction is going to be tested on.
+            Samples of the target, of the same features in the same units, again at least four of each label. Those that
+            the classifier will be trained on are as good as any, but not those that the prediction is going to be
+            tested on.
         gamma : float
             Ridge penalty γ ≥ 0 of the fine-tuning.
         n : float, optional
@@ -122,13 +125,35 @@ class Transfer:
         Raises
         ------
         ValueError
-            If a shape does not fit, an argument is outside its range or missing, or scikit-learn is missing.
+            If a shape does not fit, an argument is outside its range or missing, a label is too rare, no feature varies
+            within the classes, or scikit-learn is missing.
 
         Notes
         -----
-        See `rmt_alpha.estimation.mixtures` for the estimates. The model's origin is the midpoint of the class means, so
+        See `rmt_alpha.estimation.mixtures` for the estimates. They are made in units of the features' standard
+        deviations, pooled over both tasks as `rmt_alpha.estimation.datasets.Standardiser` does, so that the units of X
+        matter to the ridge penalty alone. The model's origin is the midpoint of the class means, so
         training and test samples have to be centred there, by each task's own. Labels are taken to be right. The law
         knows one covariance for both classes, and Gaussian noise.
+
+        Bias and error. In the example below accuracy is .943, .953, .951 at α = 0, 1, 2. Over 25 draws, the prediction
+        from m target rows is on average
+
+        ====  =================  ===========================
+        m     as below           with axes turned at random
+        ====  =================  ===========================
+        8     .992, .993, .985   .966, .973, .966
+        20    .961, .968, .961   .911, .930, .931
+        40    .948, .958, .952   .909, .927, .928
+        100   .947, .956, .952   .924, .938, .937
+        400   .944, .953, .950   .933, .944, .941
+        ====  =================  ===========================
+
+        with a standard deviation of .01 at m = 40 as below, .02 turned. Few rows promise too much: over ten kinds of
+        simulated problem (p = 60) the root mean squared error is .062 at m = 8, .034 at 20, .022 at 40 and .016 at
+        100, and the worst at m = 8 is .84 instead of .66. Where the signal is in directions of small variance that are
+        no features, the prediction is too low. It carries no error bar: repeat it on random splits of the rows, as
+        `rmt_alpha.estimation.held_out.held_out_curves` does, and look at the spread.
 
         Examples
         --------
@@ -144,7 +169,7 @@ class Transfer:
         >>> truth = Transfer(GaussianMixture(new, scale**2), n=40, gamma=0.5, sources=[source])
         >>> alpha = np.array([0.0, 1.0, 2.0])
         >>> problem.margin_law().accuracy(alpha).round(2), truth.margin_law().accuracy(alpha).round(2)
-        (array([0.89, 0.91, 0.91]), array([0.94, 0.95, 0.95]))
+        (array([0.95, 0.96, 0.95]), array([0.94, 0.95, 0.95]))
         """
         if (source_coef is None) == (gamma_source is None):
             raise ValueError("give either source_coef, for known weights, or gamma_source, for a source to be trained")
@@ -152,13 +177,17 @@ class Transfer:
             raise ValueError("X_source and y_source must be given together")
         if source_coef is not None and n_source is not None:
             raise ValueError("n_source needs gamma_source: the weights source_coef are not trained again")
-        old, weights = None, None if source_coef is None else real_array("source_coef", source_coef)
+        weights = None if source_coef is None else real_array("source_coef", source_coef)
+        target = _rows("X_target, y_target", X_target, y_target)
+        old, options = None, {"shrinkage": shrinkage, "scale": Standardiser.fit(*target, *target).scale}
         if X_source is not None and y_source is not None:
-            old = _estimate("X_source, y_source", X_source, y_source, shrinkage=shrinkage)
-            shape = real_array("X_target", X_target).shape
-            if shape[1:] != (old.p,):
-                raise ValueError(f"X_target must have {old.p} columns to fit X_source, got shape {shape}")
-            n_source = np.size(y_source) if n_source is None else n_source
+            rows = _rows("X_source, y_source", X_source, y_source)
+            p = rows[0].shape[1]
+            if target[0].shape[1] != p:
+                raise ValueError(f"X_target must have {p} columns to fit X_source, got shape {target[0].shape}")
+            options["scale"] = Standardiser.fit(*rows, *target).scale
+            old = _estimate("X_source, y_source", rows, **options)
+            n_source = len(rows[1]) if n_source is None else n_source
         if gamma_source is None:
             assert weights is not None
             source: Source = FixedSource(weights)
@@ -171,9 +200,8 @@ class Transfer:
             source = RidgeSource(old, n=N, gamma=penalty)
             trained = cls(old, n=source.n, gamma=source.gamma).equivalent_classifier()
             weights = trained if np.isfinite(trained).all() else None
-        options: dict[str, Any] = {"source_coef": weights, "reference": old, "shrinkage": shrinkage}
-        new = _estimate("X_target, y_target", X_target, y_target, **options)
-        return cls(new, n=np.size(y_target) if n is None else n, gamma=gamma, sources=(source,))
+        new = _estimate("X_target, y_target", target, source_coef=weights, reference=old, **options)
+        return cls(new, n=len(target[1]) if n is None else n, gamma=gamma, sources=(source,))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_equivalent"}
@@ -262,7 +290,8 @@ class Transfer:
         Returns
         -------
         float
-            For Σ = I the ceiling over all γ; for other covariances an interior γ can be better.
+            For Σ = I the ceiling over all γ; for other covariances an interior γ can be better. Sources that are zero
+            or combinations of others are left out.
 
         Notes
         -----
@@ -275,7 +304,7 @@ class Transfer:
         >>> round(Transfer(GaussianMixture([0.8, 0.6, 0.0]), 5, 0.1, [source]).limit_accuracy(), 4)
         0.8107
         """
-        return float(self._equivalent.limit_law(self.n).best_accuracy())
+        return limit_accuracy(self._equivalent, self.n)
 
     def optimal_alpha_gamma(self) -> JointChoice:
         """Find the best α and γ together, and what each of them alone would bring over α = 1 at this γ.
@@ -283,7 +312,9 @@ class Transfer:
         Returns
         -------
         JointChoice
-            ``α = 1`` stands for every source kept whole; α and c are vectors for several sources.
+            ``α = 1`` stands for every source kept whole; α and c are vectors for several sources, 0 for one that is
+            zero or a combination of those before it. Where the sources are best used alone, γ = inf and c is infinite,
+            and α, of largest entry ±1, says how they are combined. α is nan where none matters.
 
         Raises
         ------
@@ -320,8 +351,9 @@ class Transfer:
         -------
         float
             The smallest n′ such that training from scratch, at this γ, is at least as accurate with every number of
-            samples from n′ on; inf if there is none. The sources are worth as many samples as n′ exceeds that of
-            α = 0, which double descent can take beyond n.
+            samples from n′ on; inf if there is none, 0 where the transfer is no better than a coin. The sources are
+            worth as many samples as n′ exceeds that of α = 0, which double descent can take beyond n. nan where the law
+            is, and where all but the last digits of the accuracy are that of scratch with infinitely many samples.
 
         Raises
         ------
@@ -410,8 +442,22 @@ class Transfer:
         return all(mixture.covariance.ndim == 0 and mixture.covariance > 0.0 for mixture in mixtures)
 
 
-def _estimate(names: str, X: ArrayLike, y: ArrayLike, **options: Any) -> GaussianMixture:
+def _rows(names: str, X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return labelled samples, enough of each label and not all alike; messages start with the names."""
     try:
-        return estimate_mixture(X, y, **options)
+        X, y = labelled(X, y)
+        rarest = min(int((y == sign).sum()) for sign in (-1.0, 1.0))
+        if rarest < MIN_TRAINING:
+            raise ValueError(f"y must have at least {MIN_TRAINING} samples of each label, got {rarest} of one")
+        if not any(residuals.any() for residuals in within_classes(X, y)[1]):
+            raise ValueError("no feature varies within the classes")
+    except ValueError as error:
+        raise ValueError(f"{names}: {error}") from None
+    return X, y
+
+
+def _estimate(names: str, rows: tuple[FloatArray, FloatArray], **options: Any) -> GaussianMixture:
+    try:
+        return estimate_mixture(*rows, **options)
     except ValueError as error:
         raise ValueError(f"{names}: {error}") from None

@@ -208,11 +208,46 @@ def test_transfer_without_scikit_learn_leaves_out_a_prediction(run, tmp_path, mo
     monkeypatch.setitem(sys.modules, "sklearn", None)
     status, out, _ = run(*arguments)
     assert status == 0
-    assert "The prediction with covariance is left out: it needs scikit-learn." in " ".join(out.split())
+    assert "The prediction with covariance is left out." in out
+    assert '    pip install "rmt_alpha[data]"\n' in out
     data = strict_json(run(*arguments, "--json")[1])
     assert data["with_covariance"] is None
     assert [entry["at"] for entry in data["accuracies"]] == ["scratch", "fine_tuning", "predicted_alpha", "hindsight"]
     assert list(data["curve"]) == ["alpha", "measured", "stderr", "predicted", "predicted_spread"]
+    monkeypatch.setitem(sys.modules, "sklearn.covariance", None)
+    assert strict_json(run(*arguments, "--json", "--shrinkage", 0.4)[1])["with_covariance"] is not None
+    status, _, err = run(*arguments, "--shrinkage", "oas")
+    assert status == 2
+    assert 'pip install "rmt_alpha[data]"' in err
+
+
+def test_transfer_shrinks_as_told(run):
+    def predicted(*options):
+        data = strict_json(run(*TRANSFER, "--json", *options)[1])
+        return data["accuracies"][0]["predicted_with_covariance"]
+
+    assert predicted() == predicted("--shrinkage", "ledoit-wolf")
+    assert len({predicted(), predicted("--shrinkage", "oas"), predicted("--shrinkage", "0.9")}) == 3
+    for wrong in ("lasso", "1.5"):
+        status, _, err = run(*TRANSFER, "--shrinkage", wrong)
+        assert status == 2
+        assert "shrinkage must be" in err
+
+
+def test_transfer_legend_is_beside_the_curves(run, monkeypatch):
+    """With seven entries, none of which may hide a curve."""
+    from matplotlib.figure import Figure
+
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    run(*TRANSFER, "--gamma", "10", "--splits", "12")
+    (figure,) = figures
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    (ax,) = figure.axes
+    assert len(legend.get_texts()) == 7
+    assert legend.get_window_extent().y1 < ax.get_window_extent().y0
+    assert ax.get_legend() is None
 
 
 def test_transfer_says_so_where_the_theory_is_undefined(run):

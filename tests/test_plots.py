@@ -123,6 +123,11 @@ def test_phase_diagram_without_some_of_its_parts(ax, beta, eta, gamma, meshes, c
     FigureCanvasAgg(ax.figure).draw()
 
 
+def test_phase_diagram_takes_its_largest_limit(ax):
+    plots.phase_diagram(ax, BETA, ETA, p=100, gamma=0.3, limit=1e100, **TRAINED)
+    FigureCanvasAgg(ax.figure).draw()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -136,6 +141,8 @@ def test_phase_diagram_without_some_of_its_parts(ax, beta, eta, gamma, meshes, c
         ("gamma", -1.0),
         ("gamma", [0.1, 0.2]),
         ("limit", 1.0),
+        ("limit", 1e308),
+        ("n", 3.0),
         ("mu", [1.0, 2.0]),
         ("label_noise", 0.7),
     ],

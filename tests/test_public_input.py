@@ -55,7 +55,10 @@ CALLS = {
     "limit_accuracy": (ra.limit_accuracy, {name: x for name, x in TRAINED.items() if name != "gamma"}),
     "optimal_alpha_gamma": (ra.optimal_alpha_gamma, TRAINED | {"label_noise": 0.1}),
     "effective_sample_gain": (ra.effective_sample_gain, TRAINED | {"alpha": 1.0, "label_noise": 0.1}),
-    "estimate_mixture": (estimate_mixture, {"X": X, "y": Y, "source_coef": np.ones(3), "shrinkage": 0.1}),
+    "estimate_mixture": (
+        estimate_mixture,
+        {"X": X, "y": Y, "source_coef": np.ones(3), "scale": np.ones(3), "shrinkage": 0.1},
+    ),
     "Transfer.from_data": (
         lambda **given: ra.Transfer.from_data(X_source=X, y_source=Y, **given),
         {"X_target": X, "y_target": Y, "gamma": 0.1, "n": 20, "gamma_source": 0.2, "n_source": 30, "shrinkage": 0.1},
@@ -96,7 +99,12 @@ CALLS = {
 }
 OPTIONAL = {"w_source", "law", "seed", "n_source", "gamma_source", "dof", "test_size", "workers", "covariance"}
 OPTIONAL |= {"executor", "checkpoint"}
-OPTIONAL_HERE = {("optimal_alpha_gamma", "gamma"), ("Transfer.from_data", "n"), ("estimate_mixture", "source_coef")}
+OPTIONAL_HERE = {
+    ("optimal_alpha_gamma", "gamma"),
+    ("Transfer.from_data", "n"),
+    ("estimate_mixture", "source_coef"),
+    ("estimate_mixture", "scale"),
+}
 NONSENSE = {
     "object": object(),
     "string": "nonsense",

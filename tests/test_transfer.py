@@ -272,6 +272,33 @@ def test_source_rows_lend_their_covariance():
     assert mean_weights @ trained.target.mean == pytest.approx(mean_weights @ difference, rel=1e-9)
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_units_of_the_features_do_not_matter(alone):
+    """What is estimated in other units is the same mixture; only the penalty of ridge knows them."""
+    units, w = np.geomspace(0.01, 100.0, P), np.linspace(1.0, -0.5, P)
+    X_old, y_old, X_new, y_new = ROWS
+    sources = [(None, None)] * 2 if alone else [(X_old, y_old), (X_old * units, y_old)]
+    one = Transfer.from_data(*sources[0], X_new, y_new, gamma=0.3, source_coef=w).target
+    other = Transfer.from_data(*sources[1], X_new * units, y_new, gamma=0.3, source_coef=w / units).target
+    np.testing.assert_allclose(other.mean / units, one.mean, rtol=1e-9)
+    np.testing.assert_allclose(other.covariance / units / units[:, None], one.covariance, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("m", "bound"), [(40, 0.012), (100, 0.008)])
+def test_prediction_is_nearly_unbiased_where_the_signal_is_in_features_of_small_variance(m, bound):
+    """Shrinking towards tr Σ/p would blur the small variances, and the accuracy there: -.03 at m = 40."""
+    scale, old, new = np.geomspace(2.0, 0.2, 50), np.linspace(0.4, 0.0, 50), np.full(50, 0.2)
+    tasks = [GaussianMixture(mean, scale**2) for mean in (old, new)]
+    alpha = np.array([0.0, 1.0, 2.0])
+    truth = Transfer(tasks[1], 40, 0.5, [RidgeSource(tasks[0], 400, 1.0)]).margin_law().accuracy(alpha)
+    found = []
+    for seed in range(12):
+        rows = (*samples(tasks[0], 400, seed), *samples(tasks[1], m, 100 + seed))
+        problem = Transfer.from_data(*rows, n=40, gamma=0.5, gamma_source=1.0)
+        found.append(problem.margin_law().accuracy(alpha))
+    assert np.abs(np.mean(found, axis=0) - truth).max() < bound
+
+
 def test_what_is_estimated_can_be_simulated():
     found = Transfer.from_data(*ROWS, gamma=0.3, gamma_source=0.5)
     alpha = np.array([0.0, 1.0])
@@ -294,8 +321,18 @@ def test_what_is_estimated_can_be_simulated():
         ({"gamma_source": 1.0, "X_source": None, "y_source": None}, "gamma_source needs X_source and y_source"),
         ({"gamma_source": 1.0, "X_source": ROWS[0][:, 1:]}, "X_target must have 11 columns to fit X_source"),
         ({"gamma_source": 1.0, "y_source": ROWS[3]}, "X_source, y_source: y must have shape"),
-        ({"gamma_source": 1.0, "y_target": np.ones(30)}, "X_target, y_target: y must have at least two samples"),
+        ({"gamma_source": 1.0, "y_target": np.ones(30)}, "X_target, y_target: y must have at least 4 samples"),
         ({"gamma_source": 1.0, "shrinkage": 2.0}, "shrinkage must be in"),
+        (
+            {"gamma_source": 1.0, "X_target": np.ones((30, P))},
+            "X_target, y_target: no feature varies within the classes",
+        ),
+        (
+            {"source_coef": np.ones(P), "X_source": np.outer(ROWS[1], np.ones(P))},
+            "X_source, y_source: no feature varies",
+        ),
+        ({"gamma_source": 1.0, "X_target": 1e-200 * ROWS[2]}, "X_target, y_target: X must vary by 1e-100 or more"),
+        ({"gamma_source": 1.0, "X_source": 1e-200 * ROWS[0]}, "X_source, y_source: X must vary by 1e-100 or more"),
     ],
 )
 def test_data_that_do_not_fit(change, message):

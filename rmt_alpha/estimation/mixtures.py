@@ -32,8 +32,15 @@ class's mean; but Σ̂ has seen them, and in metric B they look shorter than fre
 
 B is between Σ̂⁻¹, in which small eigenvalues that are badly known weigh most, and I, in which the directions that ridge
 ignores do. With μ̂ instead, predicted accuracies are .05 too high on average for mixtures shaped like pairs of digits;
-with μ, .003. What is left is the error of the mean: its length cannot be negative, so accuracy at α = 0 is
-overestimated where the rows hardly show a signal (by .02 to .1 at n = 40, p = 300, eigenvalues 1/k, where it is .75).
+with μ, .003.
+
+What is left, in both directions. Too high with few rows: the length of the mean cannot be negative, and its direction
+is mostly noise. Too low where the signal is in directions of small variance: c r has the profile of the noise, more of
+it in the directions of large variance than μ may have, and the multiple of the identity hides the small ones. Both
+parts count: in the example of `Transfer.from_data` with axes turned at random, 40 rows give .909 instead of .943 at
+α = 0 if neither is known, .914 with the true Σ, .933 with the true μ. Weighting the components of r by how likely the
+rows make other profiles mends a third of that, and is worth nothing on average over the nine kinds of problem. Where
+small variances are features', `scale` mends it.
 
 A feature that does not vary within the classes has variance 0, and its mean is taken as it is.
 Cost: O(p²(n + p)).
@@ -44,7 +51,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, cho_solve
 
 from rmt_alpha._validation import FloatArray, check_memory, real, real_array
-from rmt_alpha.estimation.datasets import LARGEST, labelled, within_classes
+from rmt_alpha.estimation.datasets import LARGEST, MIN_TRAINING, labelled, within_classes
 from rmt_alpha.problem import GaussianMixture
 
 
@@ -55,15 +62,17 @@ def estimate_mixture(
     source_coef: ArrayLike | None = None,
     reference: GaussianMixture | None = None,
     shrinkage: str | float = "ledoit-wolf",
+    scale: ArrayLike | None = None,
 ) -> GaussianMixture:
     """Estimate the mean and the covariance of a task from labelled samples.
 
     Parameters
     ----------
     X : array_like, shape (n, p)
-        Samples in rows, between -1e100 and 1e100, of any origin.
+        Samples in rows, between -1e100 and 1e100, of any origin. Within the classes they vary by 1e-100 or more, or not
+        at all.
     y : array_like, shape (n,)
-        Labels ±1, at least two of each.
+        Labels ±1, at least four of each.
     source_coef : array_like, shape (p,), optional
         Source weights w̃, independent of these samples: the mean's component that they see is kept as it is.
     reference : GaussianMixture, optional
@@ -71,11 +80,14 @@ def estimate_mixture(
     shrinkage : {"ledoit-wolf", "oas"} or float, default "ledoit-wolf"
         Intensity ρ of the shrinkage towards a multiple of the identity, if there were no reference: by scikit-learn's
         estimator of that name, or a number in [0, 1].
+    scale : array_like, shape (p,), optional
+        Unit of each feature, positive, such as its standard deviation: shrinkage and debiasing are done in these units,
+        and their "multiple of the identity" is one there. By default, the features' own.
 
     Returns
     -------
     GaussianMixture
-        The estimate, a full covariance unless p = 1.
+        The estimate, in the units of X: a full covariance unless p = 1.
 
     Raises
     ------
@@ -93,7 +105,8 @@ def estimate_mixture(
     [1.74, 1.05]
     """
     X, y = labelled(X, y)
-    w = _weights(source_coef, X.shape[1])
+    units = _units(scale, X.shape[1])
+    w = _weights(source_coef, units)
     if reference is not None and reference.p != X.shape[1]:
         raise ValueError(f"reference must have the dimension {X.shape[1]} of the columns of X, got {reference.p}")
     if isinstance(shrinkage, str):
@@ -102,34 +115,45 @@ def estimate_mixture(
     else:
         shrinkage = real("shrinkage", shrinkage, 0.0, 1.0)
     counts = [int((y == sign).sum()) for sign in (-1.0, 1.0)]
-    if min(counts) < 2:
-        raise ValueError(f"y must have at least two samples of each label, got {min(counts)} of one")
+    if min(counts) < MIN_TRAINING:
+        raise ValueError(f"y must have at least {MIN_TRAINING} samples of each label, got {min(counts)} of one")
     check_memory(f"a covariance of p={X.shape[1]} with its shrinkage", 64.0 * X.shape[1] ** 2)
 
     means, (minus, plus) = within_classes(X, y)
     mean, rows = 0.5 * (means[1] - means[0]), np.vstack([minus, plus])
-    varies = rows.any(axis=0)
+    varies, largest = rows.any(axis=0), np.abs(rows).max()
+    if 0.0 < largest < 1.0 / LARGEST:
+        raise ValueError(f"X must vary by {1.0 / LARGEST:g} or more within the classes, or not at all, got {largest:g}")
     covariance = np.zeros((mean.size, mean.size))
     if varies.any():
-        largest = np.abs(rows).max()
-        unit = np.ldexp(1.0, np.frexp(largest)[1] - 1) if largest > 1.0 / LARGEST else 1.0  # for the fourth powers
-        rows = rows[:, varies] / unit
-        towards = None if reference is None else _full(reference)[np.ix_(varies, varies)]
+        power = np.frexp(np.abs(rows / units).max())[1] - 1
+        units = np.ldexp(units[varies], power)  # for the fourth powers
+        rows = rows[:, varies] / units
+        towards = None if reference is None else _full(reference)[np.ix_(varies, varies)] / units / units[:, None]
         sigma, own = _shrink(rows, shrinkage, towards)
         w = None if w is None else w[varies]
-        mean[varies] = unit * _debias(mean[varies] / unit, sigma, rows, own, sum(0.25 / k for k in counts), w)
-        covariance[np.ix_(varies, varies)] = unit * unit * sigma
+        mean[varies] = units * _debias(mean[varies] / units, sigma, rows, own, sum(0.25 / k for k in counts), w)
+        covariance[np.ix_(varies, varies)] = units * sigma * units[:, None]
     return GaussianMixture(mean, covariance)
 
 
-def _weights(source_coef: ArrayLike | None, p: int) -> FloatArray | None:
+def _units(scale: ArrayLike | None, p: int) -> FloatArray:
+    units = np.ones(p) if scale is None else real_array("scale", scale, 0.0, open_low=True)
+    if units.shape != (p,):
+        raise ValueError(f"scale must have shape ({p},) to fit the columns of X, got {units.shape}")
+    return units
+
+
+def _weights(source_coef: ArrayLike | None, units: FloatArray) -> FloatArray | None:
     if source_coef is None:
         return None
     w = real_array("source_coef", source_coef)
-    if w.shape != (p,):
-        raise ValueError(f"source_coef must have shape ({p},) to fit the columns of X, got {w.shape}")
-    largest = np.abs(w).max()
-    return w / largest if largest > 0.0 else None  # only the direction matters
+    if w.shape != units.shape:
+        raise ValueError(f"source_coef must have shape {units.shape} to fit the columns of X, got {w.shape}")
+    if not w.any():
+        return None
+    w = w / np.abs(w).max() * units
+    return np.asarray(w / np.abs(w).max())  # only the direction matters
 
 
 def _full(mixture: GaussianMixture) -> FloatArray:

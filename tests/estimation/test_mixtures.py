@@ -199,6 +199,21 @@ def test_units_origin_and_axes_do_not_matter():
         np.testing.assert_allclose(scaled.covariance / scale / scale, base.covariance, rtol=1e-9, atol=1e-11)
 
 
+def test_scale_is_the_unit_of_the_estimate():
+    """The same as estimating in these units and going back, whatever they are."""
+    rng = np.random.default_rng(22)
+    X, y = draw(rng, power_law(23, 20), 16)
+    reference, w = power_law(24, 20), rng.standard_normal(20)
+    for units in (np.exp(rng.standard_normal(20)), np.geomspace(1e-40, 1e40, 20)):
+        inside = estimate_mixture(X, y, source_coef=w, reference=reference)
+        outer = GaussianMixture(units * reference.mean, full(reference) * units * units[:, None])
+        found = estimate_mixture(X * units, y, source_coef=w / units, reference=outer, scale=units)
+        np.testing.assert_allclose(found.mean / units, inside.mean, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(full(found) / units / units[:, None], full(inside), rtol=1e-9, atol=1e-12)
+        plain = estimate_mixture(X * units, y, source_coef=w / units, reference=outer)
+        assert not np.allclose(full(plain) / units / units[:, None], full(inside), rtol=0.1)
+
+
 def test_features_that_do_not_vary():
     rng = np.random.default_rng(17)
     X, y = draw(rng, power_law(18, 8), 30)
@@ -226,7 +241,7 @@ def test_features_that_do_not_vary():
 
 
 @pytest.mark.parametrize("shrinkage", ["ledoit-wolf", "oas", 0.0])
-@pytest.mark.parametrize(("n", "p"), [(4, 1), (4, 2), (5, 30), (4, 3)])
+@pytest.mark.parametrize(("n", "p"), [(8, 1), (8, 2), (9, 30), (8, 7)])
 def test_tiny_samples(n, p, shrinkage):
     rng = np.random.default_rng(20)
     y = np.resize([-1.0, 1.0], n)
@@ -268,8 +283,8 @@ def test_predicted_curve_is_within_its_spread_of_the_truth(seed):
 
 # What is refused.
 
-ROWS = np.arange(24.0).reshape(6, 4) % 5
-SIGNS = np.resize([-1.0, 1.0], 6)
+ROWS = np.arange(32.0).reshape(8, 4) % 5
+SIGNS = np.resize([-1.0, 1.0], 8)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +295,10 @@ SIGNS = np.resize([-1.0, 1.0], 6)
         ({"X": 1e101 * ROWS}, "X must be in"),
         ({"y": SIGNS[1:]}, "y must have shape"),
         ({"y": 2 * SIGNS}, "y must hold the labels"),
-        ({"y": [1, 1, 1, 1, 1, -1]}, "y must have at least two samples of each label, got 1"),
+        ({"y": [1, 1, 1, 1, 1, -1, -1, -1]}, "y must have at least 4 samples of each label, got 3"),
+        ({"X": 1e-200 * ROWS}, "X must vary by 1e-100 or more within the classes, or not at all, got 2.25e-200"),
+        ({"scale": np.ones(3)}, r"scale must have shape \(4,\)"),
+        ({"scale": [1, 1, 1, 0]}, "scale must be in"),
         ({"source_coef": np.ones(3)}, r"source_coef must have shape \(4,\)"),
         ({"source_coef": [1, 1, 1, np.inf]}, "source_coef must be finite"),
         ({"reference": GaussianMixture(np.ones(3))}, "reference must have the dimension 4"),
@@ -297,7 +315,7 @@ def test_bad_input(change, message):
 
 
 def test_what_does_not_fit_in_memory_is_refused():
-    wide = np.broadcast_to(ROWS[:, :1], (6, 10**7))
+    wide = np.broadcast_to(ROWS[:, :1], (8, 10**7))
     with pytest.raises(ValueError, match="p=10000000"):
         estimate_mixture(wide, SIGNS)
 
