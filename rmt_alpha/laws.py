@@ -535,7 +535,7 @@ class RiskLaw(_Law):
         Returns
         -------
         float or ndarray
-            ``constant − 2 linear·α + αᵀ quadratic α``.
+            ``constant − 2 linear·α + αᵀ quadratic α``; 0 where only rounding takes it below.
         """
         array = self.checked_alpha(alpha, infinite=False)
         if self.n_sources == 1:
@@ -543,7 +543,9 @@ class RiskLaw(_Law):
         with np.errstate(over="ignore", invalid="ignore"):
             slope = np.einsum("...jk,...k->...j", self.quadratic, array) - self.linear  # half the gradient
             change = np.einsum("...k,...k->...", slope, array) - np.einsum("...k,...k->...", self.linear, array)
-            return _plain(np.maximum(self.constant + change, 0.0))
+            risk = self.constant + change
+            rounding = (risk < 0.0) & (risk > -1e-14 * np.abs(self.constant))
+            return _plain(np.where(rounding, 0.0, risk))
 
     def optimal_alpha(self) -> Result:
         """α of least risk, ``quadratic⁻¹ linear``.
