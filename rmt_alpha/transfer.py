@@ -32,6 +32,9 @@ from rmt_alpha.theory.choice import JointChoice
 from rmt_alpha.theory.equivalents import Equivalent
 from rmt_alpha.theory.general_choice import joint_choice, limit_accuracy, sample_gain
 
+_SPREAD = 1e-12
+"""Smallest variance of a feature in units of the largest, beside which an eigenvalue has digits left."""
+
 
 @dataclass(frozen=True, eq=False)
 class Transfer:
@@ -126,7 +129,7 @@ class Transfer:
         ------
         ValueError
             If a shape does not fit, an argument is outside its range or missing, a label is too rare, no feature varies
-            within the classes, or scikit-learn is missing.
+            within the classes, standard deviations of features differ by more than 1e6, or scikit-learn is missing.
 
         Notes
         -----
@@ -457,7 +460,16 @@ def _rows(names: str, X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArra
 
 
 def _estimate(names: str, rows: tuple[FloatArray, FloatArray], **options: Any) -> GaussianMixture:
+    """Estimate a mixture of which float64 can hold all variances beside the largest."""
     try:
-        return estimate_mixture(*rows, **options)
+        mixture = estimate_mixture(*rows, **options)
+        variances = np.diagonal(mixture.covariance) if mixture.covariance.ndim == 2 else mixture.covariance.ravel()
+        smallest, largest = variances[variances > 0.0].min(), variances.max()
+        if smallest < _SPREAD * largest:
+            raise ValueError(
+                f"the features' standard deviations must be within a factor 1e6, they go from {smallest**0.5:.3g} to "
+                f"{largest**0.5:.3g}: measure them in other units"
+            )
     except ValueError as error:
         raise ValueError(f"{names}: {error}") from None
+    return mixture

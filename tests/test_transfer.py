@@ -340,3 +340,15 @@ def test_data_that_do_not_fit(change, message):
     arguments = dict(zip(names, ROWS, strict=True)) | {"gamma": 0.3} | change
     with pytest.raises(ValueError, match=message):
         Transfer.from_data(*[arguments.pop(name) for name in names], **arguments)
+
+
+def test_features_in_absurdly_different_units_are_refused():
+    """Beside the square of the largest, float64 would take the noise of the others for none, and promise certainty."""
+    rng = np.random.default_rng(0)
+    y = np.repeat([-1.0, 1.0], 20)
+    X = rng.standard_normal((40, 20)) + np.outer(y, np.full(20, 0.2))
+    units = np.r_[1e8, np.ones(19)]
+    with pytest.raises(ValueError, match="X_target, y_target: the features' standard deviations must be within"):
+        Transfer.from_data(None, None, X * units, y, gamma=0.1, source_coef=np.ones(20))
+    with pytest.raises(ValueError, match="X_source, y_source: the features' standard deviations must be within"):
+        Transfer.from_data(X * units, y, X, y, gamma=0.1, gamma_source=1.0)

@@ -138,7 +138,7 @@ def estimate_mixture(
 
 
 def _units(scale: ArrayLike | None, p: int) -> FloatArray:
-    units = np.ones(p) if scale is None else real_array("scale", scale, 0.0, open_low=True)
+    units = np.ones(p) if scale is None else real_array("scale", scale, 1.0 / LARGEST, LARGEST)
     if units.shape != (p,):
         raise ValueError(f"scale must have shape ({p},) to fit the columns of X, got {units.shape}")
     return units

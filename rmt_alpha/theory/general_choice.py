@@ -84,7 +84,8 @@ def joint_choice(equivalent: Equivalent, n: float, gamma: float) -> JointChoice:
         to 1e-6, a combination of those before it, is not needed: its α is 0. If γ = inf is best, α is 0 and c says how
         the sources weigh beside the data, unless they are best used alone: then c is infinite, and α, of largest entry
         ±1, says how they are combined. A γ below every scale of the problem stands for γ → 0 where that is better than
-        γ = 0, at which a source can be forgotten. nan where the law is, and for α where none matters.
+        γ = 0, at which a source can be forgotten. nan where the law is, where V is singular up to rounding, and for α
+        where none matters.
 
     Raises
     ------
@@ -130,10 +131,12 @@ def joint_choice(equivalent: Equivalent, n: float, gamma: float) -> JointChoice:
     if np.isinf(gamma_best):
         alpha, c = _at_infinity(reduced_limit)
         accuracy = _best_accuracy(reduced_limit)
+    elif np.isnan(gamma_best):
+        alpha, c, accuracy = np.nan, np.nan, np.nan
     else:
-        law = reduced.law(n, np.nan_to_num(gamma_best, nan=gamma))  # nan as well
+        law = reduced.law(n, gamma_best)
         alpha, accuracy = law.optimal_alpha() if needed else np.nan, _best_accuracy(law)
-        c = alpha * effective_ridge(equivalent.target.eigenvalues, n, np.nan_to_num(gamma_best)).kappa
+        c = alpha * effective_ridge(equivalent.target.eigenvalues, n, gamma_best).kappa
     single = equivalent.law(n, gamma_one).accuracy(whole) if np.isfinite(gamma_one) else _phi(_snr(limit, alone))
     reduced_given = reduced.law(n, gamma)
     return JointChoice(
@@ -163,7 +166,7 @@ def limit_accuracy(equivalent: Equivalent, n: float) -> float:
     Returns
     -------
     float
-        Of `Equivalent.limit_law`, with the sources that are needed; see `joint_choice`.
+        Of `Equivalent.limit_law`, with the sources that are needed; nan as in `joint_choice`.
     """
     return _best_accuracy(_only(equivalent, _needed(equivalent)).limit_law(n))
 
@@ -291,8 +294,8 @@ def sample_gain(equivalent: Equivalent, n: float, gamma: float, alpha: ArrayLike
     float
         The smallest n′ ≥ 0 such that training from scratch is at least as accurate with every number of samples from n′
         on; inf if there is none, which is possible where Σ is not a multiple of I and γ > 0, or where the transfer
-        makes no error. 0 where the transfer is no better than a coin. nan where the law is, and where the transfer is
-        so close to what training from scratch tends to that the difference is lost in rounding (not for α = 0),
+        makes no error. 0 where the transfer is no better than a coin. nan as in `joint_choice`, and where the transfer
+        is so close to what training from scratch tends to that the difference is lost in rounding (not for α = 0),
         or squares leave the range of float64.
         As in `rmt_alpha.effective_sample_gain`, compare with α = 0 to tell what the sources are worth.
 

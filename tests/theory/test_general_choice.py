@@ -500,3 +500,27 @@ def test_any_scale_of_an_isotropic_problem(covariance):
             got = sample_gain(Equivalent(target, [source]), n, covariance * gamma, alpha)
             want = effective_sample_gain(**problem, alpha=alpha)
             assert got == pytest.approx(want, rel=1e-7) or (math.isnan(got) and n > 1e6 and alpha != 0.0)
+
+
+def test_both_are_at_least_as_good_as_either_or_unknown():
+    """Also where Σ is singular and V with it, as several sources show the mean where there is no noise."""
+    target = GaussianMixture([-9.3, -3.8, -3.1, -9.0], [0.0, 0.0, 0.0, 1.4], label_noise=0.2)
+    fixed = [[-0.769, -0.283, -0.285, -0.929], [-11.159, -4.565, -3.729, -10.81]]
+    problems = [(target, [FixedSource(w) for w in fixed])]
+    rng = np.random.default_rng(5)
+    for _ in range(30):
+        values = rng.exponential(size=5) * (rng.random(5) < 0.6)
+        mean = rng.standard_normal(5)
+        sources = [FixedSource(mean * rng.uniform(0.5, 2.0, 5)) for _ in range(rng.integers(1, 4))]
+        problems.append((GaussianMixture(mean, values, rng.choice([0.0, 0.2])), sources))
+    defined = 0
+    for mixture, sources in problems:
+        for n, gamma in ((15.0, 0.0), (3.0, 0.1)):
+            choice = joint_choice(Equivalent(mixture, sources), n, gamma)
+            assert np.isnan(choice.gamma) == np.isnan(choice.accuracy)
+            if np.isnan(choice.accuracy):
+                continue
+            defined += 1
+            assert choice.accuracy >= choice.accuracy_at_one - 1e-9
+            assert np.isnan(choice.accuracy_alpha_given) or choice.accuracy >= choice.accuracy_alpha_given - 1e-9
+    assert defined > 40
