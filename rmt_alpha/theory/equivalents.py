@@ -235,15 +235,18 @@ def effective_ridge(eigenvalues: ArrayLike, n: ArrayLike, gamma: ArrayLike) -> E
     result = np.empty((4, samples.size))
     iterations, converged = np.empty(samples.size, np.int64), np.empty(samples.size, np.bool_)
     legal = in_range(samples, 60) & in_range(penalty, 60) & in_range(values, 60).all()
-    _solve(
-        decreasing,
-        int(np.count_nonzero(values)) if legal.any() else 0,
-        np.where(legal, samples, 1.0),
-        np.where(legal, penalty, 1.0),
-        result,
-        iterations,
-        converged,
-    )
+    if not legal.any():
+        decreasing = np.zeros(1)  # whatever the eigenvalues are, all that follows is nan
+    with np.errstate(all="ignore"):
+        _solve(
+            decreasing,
+            int(np.count_nonzero(decreasing)),
+            np.where(legal, samples, 1.0),
+            np.where(legal, penalty, 1.0),
+            result,
+            iterations,
+            converged,
+        )
     result[:, ~legal], converged[~legal], iterations[~legal] = np.nan, False, 0
     return EffectiveRidge(*(array.reshape(shape)[()] for array in (*result, iterations, converged)))
 
