@@ -290,8 +290,7 @@ def _ridge(mixture: GaussianMixture, n: float, gamma: float) -> tuple[float, flo
 def _share(target: GaussianMixture, kappa: float, source: GaussianMixture, kappa_source: float) -> float:
     """Return ‖A‖/tr A, from a square root of A in the eigenbases."""
     ours, theirs = _root(target.eigenvalues, kappa), _root(source.eigenvalues, kappa_source)
-    U, V = target.eigenvectors, source.eigenvectors
-    overlap = V if U is None else U.T if V is None else U.T @ V
+    overlap = target.overlap(source)
     if overlap is None:
         squares = np.square(ours * theirs)
         return float(squares.max() / squares.sum())

@@ -313,12 +313,26 @@ class Task(_ReadOnly, ABC):
             ``uᵢᵀ V diag(values) Vᵀ uᵢ``, uᵢ being the eigenvectors here and V the matrix of those there. One p × p
             product if both are full.
         """
+        overlap = None if (values == values[0]).all() else self.overlap(other)
+        return values if overlap is None else np.asarray(np.square(overlap) @ values)
+
+    def overlap(self, other: "Task") -> FloatArray | None:
+        """Return the cosines between the eigenvectors of Σ and those of another task.
+
+        Parameters
+        ----------
+        other : Task
+            The other task.
+
+        Returns
+        -------
+        ndarray, shape (p, p), or None
+            A row for each eigenvector here, a column for each there; None if they are the same.
+        """
         ours, theirs = self.eigenvectors, other.eigenvectors
-        if ours is theirs or (values == values[0]).all():
-            return values
-        overlap = theirs if ours is None else ours.T if theirs is None else ours.T @ theirs
-        assert overlap is not None  # or they were the same
-        return np.asarray(np.square(overlap) @ values)
+        if ours is theirs:
+            return None
+        return theirs if ours is None else ours.T if theirs is None else np.asarray(ours.T @ theirs)
 
     def alike(self, known: Iterable["Task"]) -> "Task":
         """Return the first known task with the same covariance, so that it is decomposed once; else this one.

@@ -50,13 +50,11 @@ from rmt_alpha.theory.isotropic import (
     _OVERFLOW,
     _SOURCE,
     _UNDERFLOW,
-    _aspect_ratio,
-    _effective_ridge,
     _geometry,
     _isotropic_law,
     _law,
     _optimal_alpha_array,
-    _residual_fraction,
+    _resolvent,
     _size,
     _source,
     _source_off_target,
@@ -444,16 +442,14 @@ def _limit_accuracy_array(**parameters: Any) -> FloatArray:
 
 def _best_accuracy_array(**parameters: Any) -> FloatArray:
     problem = Isotropic(**parameters)
-    n, p, gamma = problem.n, problem.p, problem.gamma
-    resolvent = _effective_ridge(n, p, gamma), _residual_fraction(n, p, gamma), _aspect_ratio(n, p)
+    resolvent = _resolvent(problem.n, problem.p, problem.gamma)
     return _full(_best_accuracy(*_geometry_of(problem), *resolvent, problem.label_noise), problem.shape)
 
 
 def _sample_gain_array(alpha: ArrayLike | None = None, **parameters: Any) -> FloatArray:
     problem = Isotropic(**parameters)
-    n, p, gamma = problem.n, problem.p, problem.gamma
-    resolvent = _effective_ridge(n, p, gamma), _residual_fraction(n, p, gamma), _aspect_ratio(n, p)
-    arguments = (*_geometry_of(problem), p, gamma, *resolvent, problem.label_noise)
+    p, gamma = problem.p, problem.gamma
+    arguments = (*_geometry_of(problem), p, gamma, *_resolvent(problem.n, p, gamma), problem.label_noise)
     if alpha is None:
         return _full(_samples_at_best(*arguments), problem.shape)
     scale = real_array("alpha", alpha, infinite=True)

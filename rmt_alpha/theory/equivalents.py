@@ -339,7 +339,7 @@ class Equivalent:
         """
         ridge = effective_ridge(self.target.eigenvalues, n, gamma)
         shape, size, K = np.shape(ridge.kappa), np.size(ridge.kappa), len(self.sources)
-        samples, penalty = (np.broadcast_to(real_array("", x), shape).ravel() for x in (n, gamma))
+        samples, penalty = (np.broadcast_to(np.asarray(x, np.float64), shape).ravel() for x in (n, gamma))
         ridge = EffectiveRidge(*(np.ravel(array) for array in ridge))
         check_memory(f"laws of shape {shape}", 16.0 * size * (K + 2) * (K + 1))
         mean, cov = np.empty((size, K + 1)), np.empty((size, K + 1, K + 1))

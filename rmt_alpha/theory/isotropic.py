@@ -238,13 +238,17 @@ def _squared_length(value: float) -> float:
 # The stages, put together on arrays.
 
 
+def _resolvent(n: Any, p: Any, gamma: Any) -> tuple[Any, Any, Any]:
+    """Return (κ, h, η)."""
+    return _effective_ridge(n, p, gamma), _residual_fraction(n, p, gamma), _aspect_ratio(n, p)
+
+
 def _source(problem: Isotropic) -> tuple[Any, Any]:
     """Return (g, r²) of the problem's source."""
     if problem.n_source is None:
         return 1.0, 0.0
     n, gamma, noise = problem.n_source, problem.gamma_source, problem.label_noise_source
-    kappa, h = _effective_ridge(n, problem.p, gamma), _residual_fraction(n, problem.p, gamma)
-    eta = _aspect_ratio(n, problem.p)
+    kappa, h, eta = _resolvent(n, problem.p, gamma)
     return _source_gain(problem.mu, kappa, noise), _source_spread(problem.mu, kappa, h, eta, noise)
 
 
@@ -252,7 +256,7 @@ def _law(
     s: Any, w_perp2: Any, m2: Any, n: Any, p: Any, gamma: Any, label_noise: Any, shape: tuple[int, ...]
 ) -> MarginLaw:
     check_memory(f"laws of shape {shape}", 96.0 * math.prod(shape))
-    kappa, h, eta = _effective_ridge(n, p, gamma), _residual_fraction(n, p, gamma), _aspect_ratio(n, p)
+    kappa, h, eta = _resolvent(n, p, gamma)
     problem = [np.expand_dims(x, -1) for x in (m2, s, w_perp2, gamma, kappa, h, eta, label_noise)]
     numbers = np.broadcast_to(_five_numbers(np.arange(5.0), *problem), (*shape, 5))
     return MarginLaw._trusted(numbers[..., :2].copy(), numbers[..., [[2, 3], [3, 4]]])
