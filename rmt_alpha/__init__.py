@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rmt_alpha.theory import symbolic
     from rmt_alpha.theory.choice import JointChoice, effective_sample_gain, limit_accuracy, optimal_alpha_gamma
     from rmt_alpha.theory.isotropic import accuracy, margin_law, optimal_alpha, risk, worst_alpha
+    from rmt_alpha.theory.trained import trained_alpha
     from rmt_alpha.transfer import Transfer
 
 __version__ = "0.1.0"
@@ -48,6 +49,7 @@ _PUBLIC = {
     "simulate": "simulation.experiment",
     "sweep": "sweeps",
     "symbolic": "theory",
+    "trained_alpha": "theory.trained",
     "worst_alpha": "theory.isotropic",
 }
 
@@ -78,6 +80,7 @@ __all__ = [
     "simulate",
     "sweep",
     "symbolic",
+    "trained_alpha",
     "worst_alpha",
 ]
 

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from rmt_alpha._random import Seed
 from rmt_alpha._validation import integer, real
-from rmt_alpha.laws import RiskLaw
+from rmt_alpha.laws import Result, RiskLaw
 from rmt_alpha.problem import RegressionSource, RegressionTask, check_regression_sources
 from rmt_alpha.simulation.noise import Noise
 from rmt_alpha.simulation.regression import Regression, RegressionSimulation, repeat
@@ -124,6 +124,39 @@ class RegressionTransfer:
         """
         n, gamma = self.n if n is None else n, self.gamma if gamma is None else gamma
         return self._equivalent.law(n, gamma, per_output=per_output)
+
+    def trained_alpha(self, *, per_output: bool = False) -> Result:
+        """Scale(s) at which α comes to rest when it is trained on held-out squared loss beside a converged adapter.
+
+        Parameters
+        ----------
+        per_output : bool, default False
+            Whether each row of the matrix trains its own α, or all share one.
+
+        Returns
+        -------
+        float or ndarray
+            A number for one source, else shape (K,), after an axis of length d if `per_output`. nan where no α is
+            preferred (γ = 0 and n ≥ rank Σ) and where sources are 0 or dependent.
+
+        See Also
+        --------
+        risk_law : whose ``optimal_alpha()`` is the α of least risk.
+
+        Notes
+        -----
+        THEORY §11: ⟨W, W_1⟩/⟨W_1, W_1⟩ for one source, as the α of least risk, but in the inner product of ΣG instead
+        of GΣG. Where Σ is a multiple of the identity both are the same number.
+
+        Examples
+        --------
+        >>> from rmt_alpha.problem import FixedSource
+        >>> task = RegressionTask([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]], covariance=[2.0, 1.0, 0.5])
+        >>> problem = RegressionTransfer(task, 2, 0.1, [FixedSource([[0.8, 0.1, 0.5], [0.1, 0.4, 0.5]])])
+        >>> round(problem.trained_alpha(), 3), round(problem.risk_law().optimal_alpha(), 3)
+        (1.312, 1.295)
+        """
+        return self._equivalent.trained_alpha(self.n, self.gamma, per_output=per_output)
 
     def simulate(
         self,

@@ -1,4 +1,4 @@
-r"""The fine-tuned ridge classifier, for every α at once.
+r"""The fine-tuned ridge classifier, for every α at once, and ridge with several outputs and few ranks.
 
 Statement (THEORY §1). ``w_α = α w̃ + a`` where a minimises ``‖y − X(α w̃ + a)‖²/n + γ‖a‖²``. With the resolvent
 ``Q = (XᵀX/n + γI)⁻¹`` it is affine in α,
@@ -11,13 +11,24 @@ through ``S = XXᵀ/n + γI`` for p > n, since ``QXᵀ = XᵀS⁻¹``:
     w₀ = XᵀS⁻¹y/n,          w₁ = w̃ − XᵀS⁻¹Xw̃/n,
 
 which at γ = 0 is the interpolator of least ``‖a‖``. Cost: O(np·min(n, p)), one Cholesky factorisation.
+
+With d outputs, and a deviation of limited rank as LoRA's adapters have it, ``W = diag(α)W̃ + A`` where A minimises
+``‖Y − XWᵀ‖²/n + γ‖A‖²`` over the d × p matrices of rank r at most (reduced-rank regression: Izenman 1975; with a ridge:
+Mukherjee and Zhu 2011). Let Â be the minimiser without that limit, ridge of the residuals ``Y − XW̃ᵀdiag(α)``. Around it
+the objective grows by ``‖F(Â) − F(A)‖²``, where ``F(A) = (XAᵀ/√n ; √γ Aᵀ)`` are the fitted values, the penalty taken as
+p more samples. So F(A) has to be the best approximation of F(Â) of rank r: with P the projector on its first r right
+singular vectors, those in the space of outputs,
+
+    A = P Â.
+
+For r ≥ d it is Â. Cost beside that of Â: a singular value decomposition, O((n+p) d·min(d, n+p)).
 """
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import lapack
 
-from rmt_alpha._validation import FloatArray, real, real_array
+from rmt_alpha._validation import FloatArray, integer, real, real_array
 
 
 def affine_ridge(X: ArrayLike, y: ArrayLike, w_source: ArrayLike | None, gamma: float) -> tuple[FloatArray, FloatArray]:
@@ -55,30 +66,107 @@ def affine_ridge(X: ArrayLike, y: ArrayLike, w_source: ArrayLike | None, gamma: 
     >>> w0.round(4), w1.round(4)
     (array([ 0.5941, -0.0792]), array([ 0.4455, -0.0594]))
     """
-    X = real_array("X", X)
-    y = real_array("y", y)
-    gamma = real("gamma", gamma, 0.0)
-    if X.ndim != 2 or X.size == 0:
-        raise ValueError(f"X must be a matrix with at least one row and one column, got shape {X.shape}")
+    X, y, gamma = _samples(X), real_array("y", y), real("gamma", gamma, 0.0)
     n, p = X.shape
     if y.shape != (n,):
         raise ValueError(f"y must have shape ({n},) to fit the rows of X, got {y.shape}")
     w = np.empty((p, 0)) if w_source is None else real_array("w_source", w_source)
     if w.shape[0:1] != (p,) or w.ndim > 2:
         raise ValueError(f"w_source must have shape ({p},) or ({p}, K) to fit the columns of X, got {w.shape}")
+    solution = _smaller_side(X, y, w.reshape(p, -1), gamma)
+    if not np.isfinite(solution).all():
+        raise ValueError("X, y, w_source or gamma must be smaller: their products exceed float64")
+    return solution[:, 0], solution[:, 1:].reshape(w.shape)
 
+
+def reduced_rank_ridge(
+    X: ArrayLike, Y: ArrayLike, W_source: ArrayLike | None, gamma: float, alpha: ArrayLike, rank: int
+) -> FloatArray:
+    """Return the matrix ``αW̃ + A`` of ridge regression fine-tuned from W̃ by a deviation A of limited rank.
+
+    Parameters
+    ----------
+    X : array_like, shape (n, p)
+        Samples in rows.
+    Y : array_like, shape (n, d)
+        Responses, those of a sample in a row.
+    W_source : array_like, shape (d, p), or None
+        Source weights W̃, an output in each row; None for a regression from scratch.
+    gamma : float
+        Ridge penalty γ ≥ 0 on A.
+    alpha : float or array_like, shape (d,)
+        Finite scale of W̃, or one for each of its rows. Without a source it changes nothing.
+    rank : int
+        Largest rank of A, at least 0.
+
+    Returns
+    -------
+    ndarray, shape (d, p)
+        ``diag(α)W̃ + A``, A the global minimiser of ``‖Y − X(diag(α)W̃ + A)ᵀ‖²/n + γ‖A‖²``. It is unique unless two
+        equal singular values of the fitted values are parted by the limit; then any of them is returned.
+
+    Raises
+    ------
+    ValueError
+        As in `affine_ridge`, or if `rank` is not an integer of at least 0.
+
+    Notes
+    -----
+    What a low-rank adapter with the same penalty on its product BA converges to: as a function of B and A the objective
+    has saddle points but no other local minimum.
+
+    Examples
+    --------
+    >>> X, Y = [[1.0, 2.0], [1.0, -1.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 2.0], [-1.0, 1.0]]
+    >>> W = reduced_rank_ridge(X, Y, [[1.0, 0.0], [0.0, 1.0]], gamma=0.5, alpha=0.8, rank=1)
+    >>> W.round(4)
+    array([[ 0.8968, -0.1382],
+           [ 0.5949, -0.0496]])
+    >>> int(np.linalg.matrix_rank(W - 0.8 * np.eye(2)))
+    1
+    """
+    X, Y, gamma = _samples(X), real_array("Y", Y), real("gamma", gamma, 0.0)
+    n, p = X.shape
+    if Y.ndim != 2 or len(Y) != n or Y.size == 0:
+        raise ValueError(f"Y must have shape ({n}, d) to fit the rows of X, got {Y.shape}")
+    d = Y.shape[1]
+    W = np.zeros((d, p)) if W_source is None else real_array("W_source", W_source)
+    if W.shape != (d, p):
+        raise ValueError(f"W_source must have shape ({d}, {p}) to fit the columns of Y and X, got {W.shape}")
+    scale, rank = real_array("alpha", alpha), integer("rank", rank, 0)
+    if scale.shape not in ((), (d,)):
+        raise ValueError(f"alpha must be a number or have shape ({d},) to fit the columns of Y, got {scale.shape}")
+
+    with np.errstate(over="ignore", invalid="ignore"):  # looked for in the results
+        frozen = scale[..., None] * W
+        residuals = Y - X @ frozen.T
+        weights = _smaller_side(X, residuals, np.empty((p, 0)), gamma)
+        fitted = np.concatenate([X @ weights / n**0.5, gamma**0.5 * weights])
+    if not (np.isfinite(frozen).all() and np.isfinite(fitted).all() and np.isfinite(weights).all()):
+        raise ValueError("X, Y, W_source, alpha or gamma must be smaller: their products exceed float64")
+    leading = np.linalg.svd(fitted, full_matrices=False)[2][:rank]
+    return np.asarray(frozen + (leading.T @ (leading @ weights.T) if rank < d else weights.T))
+
+
+def _samples(X: ArrayLike) -> FloatArray:
+    X = real_array("X", X)
+    if X.ndim != 2 or X.size == 0:
+        raise ValueError(f"X must be a matrix with at least one row and one column, got shape {X.shape}")
+    return X
+
+
+def _smaller_side(X: FloatArray, y: FloatArray, w: FloatArray, gamma: float) -> FloatArray:
+    """Return w₀, one for each response, and w₁ in columns; not finite where products overflow."""
+    n, p = X.shape
     with np.errstate(over="ignore", invalid="ignore"):  # looked for in the results
         gram = X.T @ X if p <= n else X @ X.T
         if not np.isfinite(gram).all():
             raise ValueError(f"X must be smaller: the squares of entries up to {np.abs(X).max():.1e} exceed float64")
         if p <= n:
-            solution = primal(gram, X.T @ y, w.reshape(p, -1), n, gamma)
-        else:
-            solution = X.T @ dual(gram, y, X @ w.reshape(p, -1), gamma)
-            solution[:, 1:] += w.reshape(p, -1)
-    if not np.isfinite(solution).all():
-        raise ValueError("X, y, w_source or gamma must be smaller: their products exceed float64")
-    return solution[:, 0], solution[:, 1:].reshape(w.shape)
+            return primal(gram, X.T @ y, w, n, gamma)
+        solution = np.asarray(X.T @ dual(gram, y, X @ w, gamma))
+        solution[:, solution.shape[1] - w.shape[1] :] += w
+        return solution
 
 
 def primal(gram: FloatArray, right: FloatArray, w: FloatArray, n: int, gamma: float) -> FloatArray:

@@ -22,7 +22,7 @@ from rmt_alpha._random import Seed
 from rmt_alpha._validation import FloatArray, integer, real, real_array
 from rmt_alpha.estimation.datasets import MIN_TRAINING, Standardiser, labelled, within_classes
 from rmt_alpha.estimation.mixtures import estimate_mixture
-from rmt_alpha.laws import MarginLaw
+from rmt_alpha.laws import MarginLaw, Result
 from rmt_alpha.problem import FixedSource, GaussianMixture, RidgeSource, Source, check_sources
 from rmt_alpha.simulation import dense, streaming
 from rmt_alpha.simulation.experiment import Simulation, choose, repeat
@@ -286,6 +286,35 @@ class Transfer:
         array([0.334, 0.587])
         """
         return self._equivalent.classifier(self.n, self.gamma, alpha)
+
+    def trained_alpha(self) -> Result:
+        """Scale(s) at which α comes to rest when it is trained on held-out squared loss beside a converged adapter.
+
+        Returns
+        -------
+        float or ndarray
+            A number for one source, else shape (K,): the solution of ``(W̃ᵀW̃ − κW̃ᵀHW̃)α = t W̃ᵀHμ`` with
+            ``H = (Σ + μμᵀ + κI)⁻¹``, in the mean over trained sources. nan where no α is preferred (γ = 0 and
+            n ≥ rank Σ) and where sources are 0 or dependent.
+
+        See Also
+        --------
+        rmt_alpha.trained_alpha : the isotropic model.
+
+        Notes
+        -----
+        THEORY §11, the α-LoRA paper's own training: neither ``margin_law().optimal_alpha()`` nor
+        ``margin_law().risk_optimal_alpha()``.
+
+        Examples
+        --------
+        >>> from rmt_alpha.problem import FixedSource
+        >>> target = GaussianMixture([0.8, 0.6, 0.0], covariance=[1.0, 0.5, 0.2])
+        >>> problem = Transfer(target, n=5, gamma=0.1, sources=[FixedSource([1.0, 0.0, 0.0])])
+        >>> round(problem.trained_alpha(), 3), round(problem.margin_law().optimal_alpha(), 3)
+        (0.368, 1.075)
+        """
+        return self._equivalent.trained_alpha(self.n, self.gamma)
 
     def limit_accuracy(self) -> float:
         """Accuracy at the best α as γ → ∞: what is left where the penalty leaves only ``c = ακ`` to choose.

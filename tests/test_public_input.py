@@ -10,7 +10,7 @@ from rmt_alpha.comparison import compare
 from rmt_alpha.estimation.datasets import LabelledData, load
 from rmt_alpha.estimation.held_out import held_out_curves
 from rmt_alpha.estimation.mixtures import estimate_mixture
-from rmt_alpha.ridge import affine_ridge
+from rmt_alpha.ridge import affine_ridge, reduced_rank_ridge
 from rmt_alpha.theory import errata
 from rmt_alpha.theory.equivalents import Equivalent, effective_ridge
 
@@ -54,6 +54,7 @@ CALLS = {
     "Transfer.effective_sample_gain": (PROBLEM.effective_sample_gain, {"alpha": 1.0}),
     "limit_accuracy": (ra.limit_accuracy, {name: x for name, x in TRAINED.items() if name != "gamma"}),
     "optimal_alpha_gamma": (ra.optimal_alpha_gamma, TRAINED | {"label_noise": 0.1}),
+    "trained_alpha": (ra.trained_alpha, TRAINED | {"label_noise": 0.1, "label_noise_source": 0.1}),
     "effective_sample_gain": (ra.effective_sample_gain, TRAINED | {"alpha": 1.0, "label_noise": 0.1}),
     "estimate_mixture": (
         estimate_mixture,
@@ -87,6 +88,10 @@ CALLS = {
     "published_second_moment": (errata.published_second_moment, {"alpha": 1.0, **TRAINED}),
     "published_optimal_alpha": (errata.published_optimal_alpha, TRAINED),
     "affine_ridge": (affine_ridge, {"X": X, "y": Y, "w_source": np.ones(3), "gamma": 0.1}),
+    "reduced_rank_ridge": (
+        reduced_rank_ridge,
+        {"X": X, "Y": X[:, :2], "W_source": np.eye(2, 3), "gamma": 0.1, "alpha": 0.5, "rank": 1},
+    ),
     "estimate_problem": (ra.estimate_problem, {"X": X, "y": Y, "source_coef": np.ones(3)}),
     "LabelledData": (LabelledData, {"X": X, "y": Y}),
     "held_out_curves": (held_out_curves, CURVES | {"n_source": 16, "seed": 0}),
@@ -104,6 +109,7 @@ OPTIONAL_HERE = {
     ("Transfer.from_data", "n"),
     ("estimate_mixture", "source_coef"),
     ("estimate_mixture", "scale"),
+    ("reduced_rank_ridge", "W_source"),
 }
 NONSENSE = {
     "object": object(),

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy import optimize
 
-from rmt_alpha.ridge import affine_ridge, dual, primal
+from rmt_alpha.ridge import affine_ridge, dual, primal, reduced_rank_ridge
 
 
 def problem(n, p, k=None, seed=0):
@@ -147,3 +148,118 @@ def test_overflow_is_a_value_error(n, p):
     if p < n:
         with pytest.raises(ValueError, match="X, y, w_source or gamma must be smaller"):
             affine_ridge(X, y, w * 1e200, 1e200)
+
+
+# Several outputs, and a deviation of limited rank.
+
+
+def outputs(n, p, d, seed=0):
+    """Samples, responses of some low rank and noise, a source, and scales of its rows."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, p)) * rng.uniform(0.3, 3.0, p)
+    truth = rng.standard_normal((d, 2)) @ rng.standard_normal((2, p)) + 0.3 * rng.standard_normal((d, p))
+    return X, X @ truth.T + rng.standard_normal((n, d)), rng.standard_normal((d, p)), rng.uniform(-1.5, 2.5, d)
+
+
+def objective(X, Y, frozen, A, gamma):
+    return np.square(Y - X @ (frozen + A).T).sum() / len(X) + gamma * np.square(A).sum()
+
+
+def descended(X, Y, frozen, gamma, rank, rng):
+    """The objective where BFGS in B and A comes to rest, from a random start."""
+    d, p = frozen.shape
+
+    def value(theta):
+        B, A = theta[: d * rank].reshape(d, rank), theta[d * rank :].reshape(rank, p)
+        misses = X @ (frozen + B @ A).T - Y
+        slope = 2.0 * (misses.T @ X / len(X) + gamma * B @ A)
+        return objective(X, Y, frozen, B @ A, gamma), np.r_[(slope @ A.T).ravel(), (B.T @ slope).ravel()]
+
+    start = rng.standard_normal(rank * (d + p))
+    return optimize.minimize(value, start, jac=True, method="BFGS", options={"gtol": 1e-8, "maxiter": 5000}).fun
+
+
+@pytest.mark.parametrize(("n", "p", "d"), [(30, 5, 4), (6, 9, 4), (4, 4, 3), (9, 3, 6)])
+@pytest.mark.parametrize("rank", [1, 2])
+def test_no_descent_finds_a_better_matrix_of_that_rank(n, p, d, rank):
+    X, Y, W, alpha = outputs(n, p, d, seed=n)
+    rng, gamma = np.random.default_rng(rank), 0.37
+    for scale, frozen in ((0.6, 0.6 * W), (alpha, alpha[:, None] * W)):
+        A = reduced_rank_ridge(X, Y, W, gamma, scale, rank) - frozen
+        assert np.linalg.matrix_rank(A, tol=1e-10) == rank
+        best = objective(X, Y, frozen, A, gamma)
+        found = [descended(X, Y, frozen, gamma, rank, rng) for _ in range(4)]
+        assert min(found) == pytest.approx(best, rel=1e-8)  # not only a bound: it is reached
+        assert min(found) >= best * (1 - 1e-12)
+
+
+@pytest.mark.parametrize(("n", "p", "d"), [(30, 7, 3), (7, 30, 3), (7, 30, 9), (30, 7, 9), (5, 5, 1), (1, 1, 1)])
+@pytest.mark.parametrize("scaled", ["all", "rows", "none"])
+def test_full_rank_is_ridge_of_every_output(n, p, d, scaled):
+    X, Y, W, alpha = outputs(n, p, d, seed=5)
+    source, scale = (None if scaled == "none" else W), (alpha if scaled == "rows" else 0.7)
+    full = np.empty((d, p))
+    for j in range(d):
+        w0, w1 = affine_ridge(X, Y[:, j], W[j], 0.2)
+        full[j] = w0 + (0.0 if source is None else np.broadcast_to(scale, d)[j]) * w1
+    for rank in (d, d + 1, min(n, p, d)):  # a ridge solution lies in the span of the samples
+        np.testing.assert_allclose(reduced_rank_ridge(X, Y, source, 0.2, scale, rank), full, rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize(("n", "p"), [(40, 12), (12, 40)])
+def test_more_rank_never_fits_worse_and_none_leaves_the_source(n, p):
+    X, Y, W, alpha = outputs(n, p, 6, seed=2)
+    frozen = alpha[:, None] * W
+    found = [reduced_rank_ridge(X, Y, W, 0.3, alpha, rank) - frozen for rank in range(7)]
+    assert not found[0].any()
+    assert np.linalg.matrix_rank(found[3], tol=1e-10) == 3
+    assert (np.diff([objective(X, Y, frozen, A, 0.3) for A in found]) < 0.0).all()
+
+
+def test_reduced_rank_without_penalty_is_the_limit_of_small_ones():
+    for n, p in ((40, 12), (12, 40)):
+        X, Y, W, alpha = outputs(n, p, 5, seed=3)
+        limit = [reduced_rank_ridge(X, Y, W, gamma, alpha, 2) for gamma in (0.0, 1e-10)]
+        np.testing.assert_allclose(*limit, rtol=1e-7, atol=1e-8)
+
+
+def test_outputs_that_tie_are_as_good_as_each_other():
+    """Two outputs of equal weight on orthogonal features: either is kept, and the objective is known."""
+    A = reduced_rank_ridge(np.eye(2), np.eye(2), None, 0.5, 1.0, 1)
+    assert np.linalg.matrix_rank(A, tol=1e-10) == 1
+    assert objective(np.eye(2), np.eye(2), 0.0, A, 0.5) == pytest.approx(0.5 + 0.25, rel=1e-12)
+
+
+def test_reduced_rank_leaves_its_arguments_alone():
+    arguments = outputs(6, 9, 3)
+    copies = [array.copy() for array in arguments]
+    X, Y, W, alpha = arguments
+    reduced_rank_ridge(X, Y, W, 0.3, alpha, 2)
+    for array, copy in zip(arguments, copies, strict=True):
+        assert np.array_equal(array, copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"X": np.ones(3)}, "X must be a matrix"),
+        ({"Y": np.ones(3)}, r"Y must have shape \(3, d\)"),
+        ({"Y": np.ones((2, 2))}, r"Y must have shape \(3, d\)"),
+        ({"Y": np.ones((3, 0))}, r"Y must have shape \(3, d\)"),
+        ({"W_source": np.ones(2)}, r"W_source must have shape \(4, 2\)"),
+        ({"W_source": np.ones((2, 4))}, r"W_source must have shape \(4, 2\)"),
+        ({"alpha": [1.0, 2.0]}, r"alpha must be a number or have shape \(4,\)"),
+        ({"alpha": np.inf}, "alpha must be finite"),
+        ({"rank": -1}, "rank must be an integer of at least 0"),
+        ({"rank": 1.5}, "rank must be an integer"),
+        ({"gamma": -0.1}, "gamma must be in"),
+        ({"X": np.ones((3, 2)), "gamma": 0.0}, "gamma must be larger"),
+        ({"W_source": np.full((4, 2), 1e200), "alpha": 1e200}, "W_source, alpha or gamma must be smaller"),
+        ({"X": np.full((3, 2), 1e200)}, "X must be smaller"),
+    ],
+)
+def test_bad_input_with_several_outputs(change, message):
+    rng = np.random.default_rng(0)
+    arguments = {"X": rng.standard_normal((3, 2)), "Y": rng.standard_normal((3, 4)), "W_source": np.ones((4, 2))}
+    with pytest.raises(ValueError, match=message):
+        reduced_rank_ridge(**arguments | {"gamma": 0.1, "alpha": 0.5, "rank": 1} | change)

@@ -25,6 +25,11 @@ In the eigenbasis of Σ everything is a sum over eigenvalues λᵢ. With ``kᵢ 
 where the last line is what is left when all that cancels has been taken out: dᵢ = kᵢ − k₁, ``r̄ = Σ rⱼdⱼ/n``,
 ``d̄ᵢ = df₁ dᵢ/n``, and a', b' are a, b with each term times dᵢ. All d vanish for Σ = I.
 
+Training α itself (THEORY §11, `rmt_alpha.theory.trained`) ends where ``(W̃ᵀW̃ − κW̃ᵀHW̃)α = t W̃ᵀHμ``, in the mean over
+trained sources
+
+    [W̄ᵀΣGW̄ + κ(1+a) W̄ᵀggᵀW̄ + diag(tr ΣGC_k)] α = t W̄ᵀg,        W̄ the matrix of the w̄_k.
+
 Numerics of κ. ``φ(κ) = κ(1 − df₁/n) − γ`` is convex and increasing to the right of its root, so Newton's iteration
 from any point there descends to it and needs no safeguard. It starts from the least of the bounds that follow from
 Jensen's inequality for all but the k largest eigenvalues (k = 0, 1, …; those k contribute less than 1 each to df₁):
@@ -56,7 +61,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rmt_alpha._jit import jit, routine
 from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, in_range, lengths, plain, real, real_array
-from rmt_alpha.laws import MarginLaw
+from rmt_alpha.laws import MarginLaw, Result, RiskLaw
 from rmt_alpha.problem import FixedSource, GaussianMixture, RidgeSource, Source, Task, check_sources
 
 _STEPS = 100
@@ -390,6 +395,66 @@ class Equivalent:
             cov /= np.where(interpolates, 1.0, h)[:, None, None]
             cov[interpolates, 0, 0] = np.where(cov[interpolates, 0, 0] == 0.0, 0.0, np.inf)
         return mean, cov
+
+    def trained_alpha(self, n: ArrayLike, gamma: ArrayLike) -> Result:
+        """Scale(s) at which α comes to rest when it is trained on held-out squared loss beside a converged adapter.
+
+        Parameters
+        ----------
+        n : float or array_like
+            Number of target samples, positive.
+        gamma : float or array_like
+            Ridge penalty γ ≥ 0 of the fine-tuning.
+
+        Returns
+        -------
+        float or ndarray
+            Of the broadcast shape of n and gamma, with a trailing axis of length K unless K = 1. nan where κ = 0 (γ = 0
+            and n ≥ rank Σ: any α is at rest), where sources are 0 or dependent, and by the rules of the module.
+
+        Raises
+        ------
+        ValueError
+            If an argument is outside its range or the shapes do not broadcast.
+
+        Notes
+        -----
+        THEORY §11; `rmt_alpha.trained_alpha` for Σ = I.
+
+        Examples
+        --------
+        >>> target = GaussianMixture([1.0, 0.5, 0.0], covariance=[1.0, 2.0, 0.5])
+        >>> equivalent = Equivalent(target, [FixedSource([1.0, 0.0, 0.0])])
+        >>> equivalent.trained_alpha(n=[2, 20], gamma=0.1).round(3)
+        array([0.478, 0.472])
+        """
+        kappa = effective_ridge(self.target.eigenvalues, n, gamma).kappa
+        shape, K = np.shape(kappa), len(self.sources)
+        kappa = np.ravel(kappa)
+        check_memory(f"equations of shape {shape}", 24.0 * kappa.size * K * (K + 1))
+        push, pull = np.empty((kappa.size, K)), np.empty((kappa.size, K, K))
+        step = max(BLOCK // (self.target.p * (K + 1)), 1)
+        for start in range(0, kappa.size, step):
+            at = slice(start, start + step)
+            push[at], pull[at] = self._forces(kappa[at])
+        undefined = (kappa == 0.0) | ~np.isfinite(push).all(axis=1) | ~np.isfinite(pull).all(axis=(1, 2))
+        pull[undefined | (not self._legal)] = np.nan
+        # the equilibrium is the minimum of a quadratic form: see `trained`
+        law = RiskLaw._trusted(np.zeros(shape), push.reshape(*shape, K), pull.reshape(*shape, K, K))
+        return law.optimal_alpha()
+
+    def _forces(self, kappa: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the right side and the matrix of the equation for the trained α, for each κ."""
+        values, mu, (w, spread) = self.target.eigenvalues, self._mean, self._sources
+        with np.errstate(all="ignore"):
+            G, _, _, inverse, g = _resolvent(values, mu, kappa)
+            r, overlap = values * G, g @ w
+            half = np.sqrt(r)[:, :, None] * w
+            pull = np.einsum("jpk,jpl->jkl", half, half)
+            pull += (kappa / inverse)[:, None, None] * overlap[:, :, None] * overlap[:, None, :]
+            own = np.arange(w.shape[1])
+            pull[:, own, own] += r @ spread
+        return _labels(self.target)[0] * overlap, pull
 
     def limit_law(self, n: ArrayLike) -> MarginLaw:
         """Law of the margin as γ → ∞, a function of ``c = ακ``.

@@ -129,7 +129,7 @@ def _geometry(beta: float, mu: float, mu_perp: float, gain: float, spread: float
     if not (_length(mu) and _length(mu_perp)):
         return np.nan, np.nan, np.nan
     off = (1.0 - beta) * (1.0 + beta) * (mu_perp * mu_perp)
-    m2 = beta * beta * (mu * mu) + off
+    m2 = (beta * mu) * (beta * mu) + off  # β² alone could underflow
     if m2 < _UNDERFLOW and beta != 0.0 and mu != 0.0:  # the target's mean is the source's, but too short to see
         m2 = np.nan
     return m2, gain * (mu * mu), gain * gain * (mu * mu) * off + spread * m2

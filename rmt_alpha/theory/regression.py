@@ -22,6 +22,14 @@ give the mean of W̃_s, ``W_s(I−κ_sG_s)``, and for any B that of ``(W̃_s B W
 ``(W̄_s B W̄_sᵀ)_jj + tr(B C_sj)``; here B is the target's κ²GΣG/h. So each output is THEORY §3 with μ = 0, where the
 variance 1 of a label is σ².
 
+Training α itself (THEORY §11, `rmt_alpha.theory.trained`) ends where held-out residuals are orthogonal to the sources'
+outputs: for each output, or for the sum over all, and each source k
+
+    ⟨W_k, W − Σ α_l W_l⟩ = 0        in the inner product        ⟨A, B⟩ = tr(A ΣG Bᵀ),
+
+since ``W_kΣ(W − W_α)ᵀ`` tends to ``κ W_kΣGDᵀ``; a trained source adds ``tr(ΣG C_sj)`` to its own square. The α of least
+risk takes GΣG for ΣG. Where Σ is a multiple of the identity they are proportional, and the two α are the same.
+
 In the eigenbasis of Σ everything is a sum over its eigenvalues of positive weights ``b_i = (κ/(λ_i+κ))² λ_i/h`` times
 products of coordinates, and what a common factor b leaves to κ, n and γ is one matrix product for a whole grid.
 
@@ -34,6 +42,7 @@ Cost: one eigendecomposition for each distinct full covariance, one p × p produ
 eigenbasis is another one, then O(pK²) for each (n, γ), times d for separate outputs.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -42,9 +51,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rmt_alpha._validation import FloatArray, check_memory, in_range, lengths
-from rmt_alpha.laws import RiskLaw
+from rmt_alpha.laws import Result, RiskLaw
 from rmt_alpha.problem import FixedSource, RegressionSource, RegressionTask, RidgeSource, Task, check_regression_sources
-from rmt_alpha.theory.equivalents import BLOCK, effective_ridge
+from rmt_alpha.theory.equivalents import BLOCK, EffectiveRidge, effective_ridge
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,35 +139,93 @@ class RegressionEquivalent:
         """
         target, K = self.target, len(self.sources)
         ridge = effective_ridge(target.eigenvalues, n, gamma)
-        shape, size = np.shape(ridge.kappa), np.size(ridge.kappa)
-        outputs = [slice(j, j + 1) for j in range(target.d)] if per_output else [slice(None)]
-        check_memory(f"risk laws of shape {shape}, {len(outputs)} in each", 24.0 * size * len(outputs) * (K + 1) ** 2)
-        check_memory(f"products of {K + 1} weights in p={target.p}", 8.0 * target.p * (K + 1) ** 2)
-        rows, spread, excess = self._coordinates
+        outputs = self._outputs(per_output)
         kappa, h = np.ravel(ridge.kappa)[:, None], np.ravel(ridge.residual_fraction)[:, None]
-
-        forms = np.empty((size, len(outputs), K + 1, K + 1))
+        forms = self._forms(ridge, outputs, lambda at: _weights(target.eigenvalues, kappa[at], h[at]))
         noise = np.array([np.square(target.noise[j]).sum() for j in outputs])
-        own, step = np.arange(1, K + 1), max(BLOCK // target.p, 1)
         with np.errstate(all="ignore"):
-            for start in range(0, size, step):
-                at = slice(start, start + step)
-                b = _weights(target.eigenvalues, kappa[at], h[at])
-                spreads = b @ spread.T
-                for i, j in enumerate(outputs):
-                    products = np.einsum("ajp,bjp->pab", rows[:, j], rows[:, j]).reshape(target.p, -1)
-                    forms[at, i] = (b @ products).reshape(-1, K + 1, K + 1)
-                    forms[at, i, own, own] += spreads * excess[:, j].sum(axis=1)
             constant = forms[..., 0, 0] + np.where(noise == 0.0, 0.0, noise / h)
             lost = ~(np.isfinite(forms).all(axis=(2, 3)) & (np.isfinite(constant) | (h == 0.0)))
-        legal = np.array([_legal(target, rows[:, j], j) for j in outputs])
-        forms[lost | ~legal], constant[lost | ~legal] = np.nan, np.nan
-        batch = (*shape, target.d) if per_output else shape
+        forms[lost], constant[lost] = np.nan, np.nan
+        batch = (*np.shape(ridge.kappa), target.d) if per_output else np.shape(ridge.kappa)
         return RiskLaw._trusted(
             constant.reshape(batch),
             forms[..., 0, 1:].reshape(*batch, K),
             forms[..., 1:, 1:].reshape(*batch, K, K),
         )
+
+    def trained_alpha(self, n: ArrayLike, gamma: ArrayLike, *, per_output: bool = False) -> Result:
+        """Scale(s) at which α comes to rest when it is trained on held-out squared loss beside a converged adapter.
+
+        Parameters
+        ----------
+        n : float or array_like
+            Number of target samples, positive.
+        gamma : float or array_like
+            Ridge penalty γ ≥ 0 of the fine-tuning.
+        per_output : bool, default False
+            Whether each output trains its own α, or all share one.
+
+        Returns
+        -------
+        float or ndarray
+            Of the broadcast shape of n and gamma, then an axis of length d if `per_output`, then one of length K unless
+            K = 1. nan where κ = 0 (γ = 0 and n ≥ rank Σ: any α is at rest), where sources are 0 or dependent, and by
+            the rules of the module.
+
+        Raises
+        ------
+        ValueError
+            If an argument is outside its range or the shapes do not broadcast.
+
+        Examples
+        --------
+        >>> task = RegressionTask([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]], covariance=[2.0, 1.0, 0.5], noise=0.1)
+        >>> old = FixedSource([[0.8, 0.1, 0.5], [0.1, 0.4, 0.5]])
+        >>> RegressionEquivalent(task, [old]).trained_alpha(2, 0.1, per_output=True).round(3)
+        array([1.193, 1.652])
+        """
+        values, K = self.target.eigenvalues, len(self.sources)
+        ridge = effective_ridge(values, n, gamma)
+        kappa = np.ravel(ridge.kappa)[:, None]
+        forms = self._forms(ridge, self._outputs(per_output), lambda at: _pulls(values, kappa[at]))
+        shape = (*np.shape(ridge.kappa), self.target.d) if per_output else np.shape(ridge.kappa)
+        forms = forms.reshape(*shape, K + 1, K + 1)
+        # the equilibrium is the minimum of a quadratic form: see `trained`
+        return RiskLaw._trusted(forms[..., 0, 0], forms[..., 0, 1:], forms[..., 1:, 1:]).optimal_alpha()
+
+    def _outputs(self, per_output: bool) -> list[slice]:
+        """Return which outputs share an α."""
+        return [slice(j, j + 1) for j in range(self.target.d)] if per_output else [slice(None)]
+
+    def _forms(self, ridge: EffectiveRidge, outputs: list[slice], weigh: Callable[[slice], FloatArray]) -> FloatArray:
+        """Return the products of W, W_1, …, W_K, in the mean over trained sources, shape (size, outputs, K+1, K+1).
+
+        The inner product is that of a function of Σ, whose eigenvalues `weigh` gives for a slice of the grid (n, γ).
+        """
+        target, K = self.target, len(self.sources)
+        shape, size = np.shape(ridge.kappa), np.size(ridge.kappa)
+        check_memory(f"risk laws of shape {shape}, {len(outputs)} in each", 24.0 * size * len(outputs) * (K + 1) ** 2)
+        check_memory(f"products of {K + 1} weights in p={target.p}", 8.0 * target.p * (K + 1) ** 2)
+        rows, spread, excess = self._coordinates
+        forms = np.empty((size, len(outputs), K + 1, K + 1))
+        own, step = np.arange(1, K + 1), max(BLOCK // target.p, 1)
+        with np.errstate(all="ignore"):
+            for start in range(0, size, step):
+                at = slice(start, start + step)
+                b = weigh(at)
+                spreads = b @ spread.T
+                for i, j in enumerate(outputs):
+                    products = np.einsum("ajp,bjp->pab", rows[:, j], rows[:, j]).reshape(target.p, -1)
+                    forms[at, i] = (b @ products).reshape(-1, K + 1, K + 1)
+                    forms[at, i, own, own] += spreads * excess[:, j].sum(axis=1)
+        forms[:, [not _legal(target, rows[:, j], j) for j in outputs]] = np.nan
+        return forms
+
+
+def _pulls(values: FloatArray, kappa: FloatArray) -> FloatArray:
+    """Return the eigenvalues of ΣG, for each κ; nan at κ = 0."""
+    return np.where(kappa == 0.0, np.nan, values / (values + kappa))
 
 
 def _weights(values: FloatArray, kappa: FloatArray, h: FloatArray) -> FloatArray:

@@ -146,6 +146,14 @@ def test_comparison_sees_an_oracle_that_is_slightly_wrong(name, monkeypatch):
         assert_precise(some_problems(np.random.default_rng(75), "ridge", 100))
 
 
+@pytest.mark.parametrize(("beta", "mu"), [(3e-161, 1e28), (-7e-162, 1e30), (2e-158, 1e26)])
+def test_alignment_whose_square_underflows_keeps_its_digits(beta, mu):
+    problem = {"beta": beta, "n": 50, "p": 70, "gamma": 0.3, "mu": mu, "mu_perp": 0.0}
+    want = [float(x) for x in oracle.margin_law(**problem, digits=600)]
+    got = [*five_numbers(ra.margin_law(**problem)), ra.optimal_alpha(**problem)]
+    assert relative_errors(got, want).max() <= PRECISION
+
+
 # The numbers of THEORY §12, §5 and §6, to the digits given there.
 
 FIGURE_1 = {"n": 40, "p": 1000, "gamma": 0.1, "mu": 0.8, "mu_perp": 0.8, "n_source": 5000, "gamma_source": 5}
