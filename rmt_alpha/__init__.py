@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rmt_alpha import lora
     from rmt_alpha.estimate import Estimate
     from rmt_alpha.estimation.plug_in import estimate_problem
     from rmt_alpha.laws import MarginLaw, RiskLaw
@@ -42,6 +43,7 @@ _PUBLIC = {
     "effective_sample_gain": "theory.choice",
     "estimate_problem": "estimation.plug_in",
     "limit_accuracy": "theory.choice",
+    "lora": "",
     "margin_law": "theory.isotropic",
     "optimal_alpha": "theory.isotropic",
     "optimal_alpha_gamma": "theory.choice",
@@ -52,6 +54,8 @@ _PUBLIC = {
     "trained_alpha": "theory.trained",
     "worst_alpha": "theory.isotropic",
 }
+
+_MODULES = {"lora", "symbolic"}
 
 __all__ = [
     "Estimate",
@@ -73,6 +77,7 @@ __all__ = [
     "effective_sample_gain",
     "estimate_problem",
     "limit_accuracy",
+    "lora",
     "margin_law",
     "optimal_alpha",
     "optimal_alpha_gamma",
@@ -88,8 +93,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = importlib.import_module(f"{__name__}.{_PUBLIC[name]}")
-    value = getattr(home, name, None) or importlib.import_module(f"{home.__name__}.{name}")
+    home = ".".join(filter(None, (__name__, _PUBLIC[name])))
+    if name in _MODULES:
+        value = importlib.import_module(f"{home}.{name}")
+    else:
+        value = getattr(importlib.import_module(home), name)
     globals()[name] = value
     return value
 

@@ -3,6 +3,7 @@
 Colours are those of Okabe and Ito, distinguishable by colour-blind readers.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from rmt_alpha._validation import FloatArray, real, real_array
 from rmt_alpha.estimate import Estimate
 from rmt_alpha.estimation.held_out import HeldOutCurves, Prediction, Verdict
 from rmt_alpha.laws import MarginLaw
+from rmt_alpha.lora.training import History
 from rmt_alpha.theory.isotropic import accuracy, optimal_alpha
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -275,6 +277,96 @@ def phase_diagram(
         figure: Any = ax.get_figure()
         bar = figure.colorbar(mesh, ax=ax, extend="both", label=r"best scale $\alpha^*$")
         bar.ax.yaxis.set_major_formatter("{x:g}")
+    return ax
+
+
+def training_curve(ax: Axes, history: History) -> Axes:
+    """Draw the losses of a training against its steps, with a star at the least validation loss.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where to draw.
+    history : History
+        What `rmt_alpha.lora.train` returned.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        `ax`, with labels for a legend. Its scale is logarithmic unless a loss is 0 or negative.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from rmt_alpha.lora import AlphaLoRALinear, train
+    >>> layer = AlphaLoRALinear([[1.0, 2.0]], rank=1, seed=0)
+    >>> history = train(layer, [[1.0, 0.0], [0.0, 1.0]], [0.5, 1.0], steps=20)
+    >>> training_curve(Figure().subplots(), history).get_legend_handles_labels()[1]
+    ['objective', 'loss of the batches for α']
+    """
+    curves = (
+        ("objective", np.arange(len(history.loss)), history.loss),
+        ("loss of the batches for α", history.alpha_steps[1:], history.alpha_loss),
+        ("validation loss", history.validation_steps, history.validation_loss),
+    )
+    for (label, steps, losses), colour in zip(curves, COLOURS, strict=False):
+        if losses.size:
+            ax.plot(steps, losses, color=colour, label=label, linewidth=1.2)
+    if (watched := history.validation_loss).size:
+        best = int(np.argmin(watched))
+        style: dict[str, Any] = {"color": COLOURS[2], "markersize": 11, "markeredgecolor": "black", "zorder": 4}
+        ax.plot(history.validation_steps[best], watched[best], "*", label="least validation loss", **style)
+    if all((losses > 0.0).all() for _, _, losses in curves):
+        ax.set_yscale("log")
+    ax.set_xlabel("step")
+    ax.set_ylabel("loss")
+    return ax
+
+
+def alpha_history(ax: Axes, history: History, *, reference: Mapping[str, float] | None = None) -> Axes:
+    """Draw every trained α against the steps.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where to draw.
+    history : History
+        What `rmt_alpha.lora.train` returned.
+    reference : dict of str to float, optional
+        Values to compare with, by label: horizontal lines.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        `ax`, with labels for a legend: the names of the parameters, and their rows where there are several.
+
+    Raises
+    ------
+    ValueError
+        If a reference is not finite.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from rmt_alpha.lora import AlphaLoRALinear, train
+    >>> layer = AlphaLoRALinear([[1.0, 2.0], [2.0, 0.0]], alpha=[1.0, 0.5], rank=1, seed=0)
+    >>> history = train(layer, [[1.0, 0.0], [0.0, 1.0]], [[0.5, 1.0], [1.0, 0.0]], steps=20)
+    >>> ax = alpha_history(Figure().subplots(), history, reference={"theory": 0.5})
+    >>> ax.get_legend_handles_labels()[1]
+    ['alpha[0]', 'alpha[1]', 'theory']
+    """
+    lines = [
+        (f"{name}[{row}]" if values.ndim > 1 else name, path)
+        for name, values in history.alpha.items()
+        for row, path in enumerate(values.reshape(len(values), -1).T)
+    ]
+    for i, (label, path) in enumerate(lines):
+        ax.plot(history.alpha_steps, path, color=COLOURS[i % len(COLOURS)], label=label)
+    for i, (label, value) in enumerate((reference or {}).items()):
+        style = ("--", ":", "-.")[i % 3]
+        ax.axhline(real(f"reference[{label!r}]", value), color="0.25", linestyle=style, linewidth=1.2, label=label)
+    ax.set_xlabel("step")
+    ax.set_ylabel(r"$\alpha$")
     return ax
 
 

@@ -46,7 +46,7 @@ def type_checking_imports():
     (block,) = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     assert all(isinstance(node, ast.ImportFrom) for node in block.body)
     return {
-        alias.asname or alias.name: node.module.removeprefix("rmt_alpha.")
+        alias.asname or alias.name: node.module.removeprefix("rmt_alpha").removeprefix(".")
         for node in block.body
         for alias in node.names
     }
@@ -61,7 +61,7 @@ def test_lists_of_public_names_agree():
 @pytest.mark.parametrize("name", sorted(ra._PUBLIC))
 def test_public_name_is_defined_where_the_list_says(name):
     value = getattr(ra, name)
-    home = f"rmt_alpha.{ra._PUBLIC[name]}"
+    home = f"rmt_alpha.{ra._PUBLIC[name]}".removesuffix(".")
     if inspect.ismodule(value):
         assert value.__name__ == f"{home}.{name}"
     else:

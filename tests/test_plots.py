@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 import rmt_alpha as ra
 from rmt_alpha import plots
 from rmt_alpha.estimation.held_out import held_out_curves
+from rmt_alpha.lora.training import History
 
 SETTING = {"beta": 0.8, "n": 60, "p": 90, "gamma": 0.2}
 
@@ -181,3 +182,81 @@ def test_held_out_without_covariance(ax):
     setting = {"n": 20, "gamma": 10.0, "gamma_source": 1.0, "alphas": [0.0, 1.0], "splits": 3, "seed": 0}
     plots.held_out(ax, held_out_curves("digits:2,3", "digits:8,9", **setting, shrinkage=None))
     assert "prediction with covariance" not in ax.get_legend_handles_labels()[1]
+
+
+# Trainings.
+
+
+def history(**changed):
+    parts = {
+        "loss": np.array([5.0, 3.0, 2.0, 1.5, 1.2, 1.1, 1.05]),
+        "alpha": {"alpha": np.array([1.0, 0.8, 0.7, 0.65])},
+        "alpha_steps": np.array([0, 2, 4, 6]),
+        "alpha_loss": np.array([4.0, 2.5, 2.0]),
+        "validation_loss": np.array([6.0, 2.1, 2.4]),
+        "validation_steps": np.array([0, 3, 6]),
+        "best_step": 3,
+        "stopped_early": False,
+    }
+    return History(**parts | changed)
+
+
+NOTHING = {"alpha": {}, "alpha_loss": np.array([]), "validation_loss": np.array([])}
+NOTHING |= {"alpha_steps": np.array([0]), "validation_steps": np.array([], dtype=int)}
+
+
+def drawn(ax):
+    return {line.get_label(): tuple(map(list, line.get_data())) for line in ax.lines}
+
+
+def test_training_curve_has_every_loss_at_its_step(ax):
+    run = history()
+    assert plots.training_curve(ax, run) is ax
+    assert drawn(ax) == {
+        "objective": ([0, 1, 2, 3, 4, 5, 6], list(run.loss)),
+        "loss of the batches for α": ([2, 4, 6], [4.0, 2.5, 2.0]),
+        "validation loss": ([0, 3, 6], [6.0, 2.1, 2.4]),
+        "least validation loss": ([3], [2.1]),
+    }
+    assert points(ax, "*") == [(3.0, 2.1)]
+    assert ax.get_yscale() == "log"
+    FigureCanvasAgg(ax.figure).draw()
+
+
+def test_training_curve_without_some_of_its_parts(ax):
+    plots.training_curve(ax, history(**NOTHING))
+    assert list(drawn(ax)) == ["objective"]
+
+
+@pytest.mark.parametrize("name", ["loss", "alpha_loss", "validation_loss"])
+def test_a_loss_of_nothing_has_no_logarithm(ax, name):
+    losses = getattr(history(), name).copy()
+    losses[-1] = 0.0
+    plots.training_curve(ax, history(**{name: losses}))
+    assert ax.get_yscale() == "linear"
+
+
+def test_alpha_history_has_every_row_and_what_to_compare_with(ax):
+    rows = np.array([[1.0, 2.0], [0.9, 2.1], [0.8, 2.2], [0.7, 2.3]])
+    run = history(alpha={"0.alpha": history().alpha["alpha"], "2.alpha": rows})
+    assert plots.alpha_history(ax, run, reference={"theory": 0.6, "best": -1.5}) is ax
+    assert drawn(ax) == {
+        "0.alpha": ([0, 2, 4, 6], [1.0, 0.8, 0.7, 0.65]),
+        "2.alpha[0]": ([0, 2, 4, 6], [1.0, 0.9, 0.8, 0.7]),
+        "2.alpha[1]": ([0, 2, 4, 6], [2.0, 2.1, 2.2, 2.3]),
+        "theory": ([0, 1], [0.6, 0.6]),
+        "best": ([0, 1], [-1.5, -1.5]),
+    }
+    assert len({line.get_color() for line in ax.lines[:3]}) == 3
+    assert len({line.get_linestyle() for line in ax.lines[3:]}) == 2
+    FigureCanvasAgg(ax.figure).draw()
+
+
+def test_alpha_history_without_alpha_or_reference(ax):
+    plots.alpha_history(ax, history(**NOTHING))
+    assert not ax.lines
+
+
+def test_alpha_history_refuses_what_cannot_be_drawn(ax):
+    with pytest.raises(ValueError, match=r"reference\['theory'\] must be finite"):
+        plots.alpha_history(ax, history(), reference={"theory": np.inf})

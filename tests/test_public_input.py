@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import rmt_alpha as ra
-from rmt_alpha import plots
+from rmt_alpha import lora, plots
 from rmt_alpha.comparison import compare
 from rmt_alpha.estimation.datasets import LabelledData, load
 from rmt_alpha.estimation.held_out import held_out_curves
@@ -35,6 +35,11 @@ CURVES = {
     "alphas": [0.0, 1.0],
     "splits": 2,
 }
+
+WEIGHT = [[1.0, 0.0, 2.0]]
+LAYER = lora.AlphaLoRALinear(WEIGHT, rank=1, seed=0)
+HISTORY = lora.train(LAYER, X, Y, steps=10)
+LORA = {"weight": WEIGHT, "bias": [0.5], "rank": 1, "lora_alpha": 2.0, "ia3": "input", "init": "uniform", "seed": 0}
 
 CALLS = {
     "simulate": (ra.simulate, TRAINED | {"label_noise": 0.1, "label_noise_source": 0.1, "trials": 2, "seed": 0}),
@@ -100,10 +105,35 @@ CALLS = {
         lambda **given: plots.phase_diagram(Figure().subplots(), **given),
         {"beta": [0.0, 1.0], "eta": [0.1, 1.0], "p": 30, "gamma": 0.1, "limit": 10.0, "mu": 1.0},
     ),
+    "LoRALinear": (lora.LoRALinear, LORA),
+    "AlphaLoRALinear": (lora.AlphaLoRALinear, LORA | {"alpha": 0.5}),
+    "DoRALinear": (lora.DoRALinear, LORA),
+    "Linear": (lora.Linear, {"weight": WEIGHT, "bias": [0.5]}),
+    "Sequential": (lora.Sequential, {"layers": [LAYER]}),
+    "forward": (lora.AlphaLoRALinear(WEIGHT, seed=0).forward, {"x": X}),
+    "load_state_dict": (LAYER.load_state_dict, {"state": LAYER.state_dict()}),
+    "train": (
+        lora.train,
+        {
+            **{"model": LAYER, "inputs": X, "targets": Y, "loss": "squared", "ridge": 0.1, "steps": 2, "batch_size": 8},
+            **{"optimizer": lora.SGD(0.01), "decay": "linear", "held_out": (X, Y), "alpha_optimizer": lora.Adam(0.01)},
+            **{"alpha_every": 1, "alpha_batch_size": 8, "alpha_decay": "constant", "validation": (X, Y)},
+            **{"validate_every": 1, "patience": 3, "seed": 0},
+        },
+    ),
+    "squared": (lora.squared, {"outputs": X, "targets": X}),
+    "softmax_cross_entropy": (lora.softmax_cross_entropy, {"outputs": X, "targets": np.arange(40) % 3}),
+    "SGD": (lora.SGD, {"learning_rate": 0.1, "momentum": 0.5}),
+    "AdamW": (lora.AdamW, {"learning_rate": 0.1, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1}),
+    "alpha_history": (
+        lambda reference: plots.alpha_history(Figure().subplots(), HISTORY, reference={"reference": reference}),
+        {"reference": 0.5},
+    ),
     "risk_curve": (lambda alpha: plots.risk_curve(Figure().subplots(), LAW, alpha), {"alpha": [0.0, 1.0]}),
 }
 OPTIONAL = {"w_source", "law", "seed", "n_source", "gamma_source", "dof", "test_size", "workers", "covariance"}
-OPTIONAL |= {"executor", "checkpoint"}
+OPTIONAL |= {"executor", "checkpoint", "bias", "lora_alpha", "ia3"}
+OPTIONAL |= {"batch_size", "held_out", "alpha_batch_size", "validation", "patience"}
 OPTIONAL_HERE = {
     ("optimal_alpha_gamma", "gamma"),
     ("Transfer.from_data", "n"),
