@@ -43,19 +43,17 @@ _PUBLIC = {
     "effective_sample_gain": "theory.choice",
     "estimate_problem": "estimation.plug_in",
     "limit_accuracy": "theory.choice",
-    "lora": "",
+    "lora": "lora",
     "margin_law": "theory.isotropic",
     "optimal_alpha": "theory.isotropic",
     "optimal_alpha_gamma": "theory.choice",
     "risk": "theory.isotropic",
     "simulate": "simulation.experiment",
     "sweep": "sweeps",
-    "symbolic": "theory",
+    "symbolic": "theory.symbolic",
     "trained_alpha": "theory.trained",
     "worst_alpha": "theory.isotropic",
 }
-
-_MODULES = {"lora", "symbolic"}
 
 __all__ = [
     "Estimate",
@@ -93,11 +91,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = ".".join(filter(None, (__name__, _PUBLIC[name])))
-    if name in _MODULES:
-        value = importlib.import_module(f"{home}.{name}")
-    else:
-        value = getattr(importlib.import_module(home), name)
+    home = importlib.import_module(f"{__name__}.{_PUBLIC[name]}")
+    value = home if home.__name__.endswith(f".{name}") else getattr(home, name)
     globals()[name] = value
     return value
 

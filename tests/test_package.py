@@ -41,15 +41,13 @@ def test_a_name_loads_its_module_only_when_used():
 
 
 def type_checking_imports():
-    """{name: module below the package} of the TYPE_CHECKING block."""
+    """{name: module below the package, where it is or which it is} of the TYPE_CHECKING block."""
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
     (block,) = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     assert all(isinstance(node, ast.ImportFrom) for node in block.body)
-    return {
-        alias.asname or alias.name: node.module.removeprefix("rmt_alpha").removeprefix(".")
-        for node in block.body
-        for alias in node.names
-    }
+    names = {alias.name: node.module for node in block.body for alias in node.names}
+    modules = {name: f"{home}.{name}" for name, home in names.items() if inspect.ismodule(getattr(ra, name))}
+    return {name: home.removeprefix("rmt_alpha.") for name, home in (names | modules).items()}
 
 
 def test_lists_of_public_names_agree():
@@ -61,9 +59,9 @@ def test_lists_of_public_names_agree():
 @pytest.mark.parametrize("name", sorted(ra._PUBLIC))
 def test_public_name_is_defined_where_the_list_says(name):
     value = getattr(ra, name)
-    home = f"rmt_alpha.{ra._PUBLIC[name]}".removesuffix(".")
+    home = f"rmt_alpha.{ra._PUBLIC[name]}"
     if inspect.ismodule(value):
-        assert value.__name__ == f"{home}.{name}"
+        assert value.__name__ == home
     else:
         assert (value.__module__, value.__name__) == (home, name)
     assert getattr(ra, name) is value
