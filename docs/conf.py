@@ -5,6 +5,7 @@ import inspect
 import os
 import pkgutil
 import re
+import types
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ version = release = rmt_alpha.__version__
 
 extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax"]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "jupyter_execute", "_templates"]
+exclude_patterns = ["_build", "jupyter_execute", "_templates", "lora"]  # lora: parts of lora.md
 
 # Pages. Notebooks run while their page is read, so that {eval} roles put computed numbers into the prose; an exception
 # in a cell stops the build, and so does anything written to standard error (a warning under -W).
@@ -77,7 +78,10 @@ numpydoc_validation_exclude = {
     r"\.__getitem__$",
     # fields of named tuples have docstrings of Python's own
     r"\.(checkpoint\.(Binding|Row)|equivalents\.EffectiveRidge)\.",
-    r"\.Sampler$",  # and protocols a constructor
+    r"\.(Sampler|Optimizer)$",  # and protocols a constructor
+    # what layers and optimizers have in common is written once
+    r"\.network\.\w+\.(forward|backward|parameter_gradients|parameters|update_penalty|load_state_dict)$",
+    r"\.(LoRALinear\.parameter_gradients|(SGD|Adam|AdamW)\.(start|step))$",
     *_foreign_names(),
 }
 
@@ -94,8 +98,8 @@ html_theme_options = {
     "navigation_with_keys": False,
 }
 _PAGES = (
-    *("index", "optimal_alpha", "transfer", "real_features", "simulation", "sweeps", "command_line"),
-    *("theory", "derivation"),
+    *("index", "optimal_alpha", "transfer", "real_features", "lora", "simulation", "sweeps"),
+    *("command_line", "theory", "derivation"),
 )
 html_sidebars = {page: [] for page in _PAGES}
 
@@ -129,7 +133,8 @@ def _link_and_escape(_: Sphinx, __: str, ___: str, ____: Any, _____: Any, lines:
 def _document_public_names_once(_: Sphinx, what: str, name: str, obj: Any, skip: bool, __: Any) -> bool | None:
     """Leave out of the modules' pages what has a page of its own."""
     public = what == "module" and name in rmt_alpha.__all__ and getattr(rmt_alpha, name) is obj
-    return True if public else skip or None
+    alias = isinstance(obj, types.GenericAlias)  # has the docstring of dict or tuple
+    return True if public or alias else skip or None
 
 
 def _find_public_names(

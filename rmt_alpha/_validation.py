@@ -9,6 +9,7 @@ import math
 import numbers
 import operator
 import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,13 @@ def integer(name: str, value: object, low: int = 1) -> int:
     raise ValueError(f"{name} must be an integer of at least {low}, got {_show(value)}")
 
 
+def boolean(name: str, value: object) -> bool:
+    """Return True or False; nothing else counts as one of them, not even 0 and 1."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {_show(value)}")
+    return bool(value)
+
+
 def in_range(array: FloatArray, digits: int) -> NDArray[np.bool_]:
     """Tell which entries are 0 or of a size within 1e±digits."""
     size = np.abs(array)
@@ -161,6 +169,7 @@ def check_memory(what: str, n_bytes: float) -> None:
     """Refuse, before anything is allocated, what needs more than the memory of this machine."""
     if n_bytes < 2.0**26:  # not worth asking
         return
+    n_bytes = min(n_bytes, sys.float_info.max)  # an integer may be beyond float64
     limit = _memory_limit()
     if n_bytes > limit:
         raise ValueError(

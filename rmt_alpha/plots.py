@@ -293,7 +293,8 @@ def training_curve(ax: Axes, history: History) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
-        `ax`, with labels for a legend. Its scale is logarithmic unless a loss is 0 or negative.
+        `ax`, with labels for a legend. The objective is thin and pale, as it is noisy on minibatches. The scale of the
+        losses is logarithmic unless one is 0 or negative.
 
     Examples
     --------
@@ -311,7 +312,8 @@ def training_curve(ax: Axes, history: History) -> Axes:
     )
     for (label, steps, losses), colour in zip(curves, COLOURS, strict=False):
         if losses.size:
-            ax.plot(steps, losses, color=colour, label=label, linewidth=1.2)
+            thin: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.6} if label == "objective" else {"linewidth": 1.2}
+            ax.plot(steps, losses, color=colour, label=label, marker=_dot(losses), **thin)
     if (watched := history.validation_loss).size:
         best = int(np.argmin(watched))
         style: dict[str, Any] = {"color": COLOURS[2], "markersize": 11, "markeredgecolor": "black", "zorder": 4}
@@ -323,7 +325,7 @@ def training_curve(ax: Axes, history: History) -> Axes:
     return ax
 
 
-def alpha_history(ax: Axes, history: History, *, reference: Mapping[str, float] | None = None) -> Axes:
+def alpha_history(ax: Axes, history: History, *, reference: Mapping[str, ArrayLike] | None = None) -> Axes:
     """Draw every trained α against the steps.
 
     Parameters
@@ -332,18 +334,20 @@ def alpha_history(ax: Axes, history: History, *, reference: Mapping[str, float] 
         Where to draw.
     history : History
         What `rmt_alpha.lora.train` returned.
-    reference : dict of str to float, optional
-        Values to compare with, by label: horizontal lines.
+    reference : dict of str to array_like, optional
+        Values to compare with, by label: horizontal lines. One number, or one for each row of an α, in the colours of
+        the rows.
 
     Returns
     -------
     matplotlib.axes.Axes
-        `ax`, with labels for a legend: the names of the parameters, and their rows where there are several.
+        `ax`, with labels for a legend: the names of the parameters, and of up to six rows of each; more rows have one
+        colour and one label.
 
     Raises
     ------
     ValueError
-        If a reference is not finite.
+        If a reference is not finite, or has neither one value nor one for each row of an α. Nothing is drawn then.
 
     Examples
     --------
@@ -355,19 +359,45 @@ def alpha_history(ax: Axes, history: History, *, reference: Mapping[str, float] 
     >>> ax.get_legend_handles_labels()[1]
     ['alpha[0]', 'alpha[1]', 'theory']
     """
-    lines = [
-        (f"{name}[{row}]" if values.ndim > 1 else name, path)
-        for name, values in history.alpha.items()
-        for row, path in enumerate(values.reshape(len(values), -1).T)
-    ]
-    for i, (label, path) in enumerate(lines):
-        ax.plot(history.alpha_steps, path, color=COLOURS[i % len(COLOURS)], label=label)
-    for i, (label, value) in enumerate((reference or {}).items()):
-        style = ("--", ":", "-.")[i % 3]
-        ax.axhline(real(f"reference[{label!r}]", value), color="0.25", linestyle=style, linewidth=1.2, label=label)
+    given: Any = {} if reference is None else reference
+    if not isinstance(given, Mapping):
+        raise ValueError(f"reference must map labels to values, got {given!r}")
+    compared = {label: real_array(f"reference[{label!r}]", value) for label, value in given.items()}
+    lines: list[tuple[str, str, FloatArray]] = []
+    colours: dict[tuple[int, ...], list[str]] = {(): ["0.25"]}  # of references, by their shapes
+    used = 0
+    for name, values in history.alpha.items():
+        rows = values.reshape(len(values), -1).T
+        count = len(rows)
+        if values.ndim == 1:
+            labels = [name]
+        elif count <= len(COLOURS):
+            labels = [f"{name}[{row}]" for row in range(count)]
+        else:
+            labels = [f"{name}, {count} rows"] + ["_"] * (count - 1)
+        own = [COLOURS[(used + (label != "_") * row) % len(COLOURS)] for row, label in enumerate(labels)]
+        used += len(set(own))
+        lines += zip(labels, own, rows, strict=True)
+        colours.setdefault(values.shape[1:], own)
+    for label, values in compared.items():
+        if values.shape not in colours:
+            raise ValueError(
+                f"reference[{label!r}] must be a number or have one for each row of an alpha, got shape {values.shape}"
+            )
+    for label, colour, path in lines:
+        ax.plot(history.alpha_steps, path, color=colour, label=label, marker=_dot(path))
+    for i, (label, values) in enumerate(compared.items()):
+        style: dict[str, Any] = {"linestyle": ("--", ":", "-.")[i % 3], "linewidth": 1.2}
+        for row, (value, colour) in enumerate(zip(values.ravel(), colours[values.shape], strict=True)):
+            ax.axhline(value, color=colour, label="_" if row else label, **style)
     ax.set_xlabel("step")
     ax.set_ylabel(r"$\alpha$")
     return ax
+
+
+def _dot(path: FloatArray) -> str | None:
+    """Return the marker without which a curve of one point is invisible."""
+    return "o" if path.size == 1 else None
 
 
 def _diverging() -> ListedColormap:

@@ -102,8 +102,9 @@ def reduced_rank_ridge(
     Returns
     -------
     ndarray, shape (d, p)
-        ``diag(α)W̃ + A``, A the global minimiser of ``‖Y − X(diag(α)W̃ + A)ᵀ‖²/n + γ‖A‖²``. It is unique unless two
-        equal singular values of the fitted values are parted by the limit; then any of them is returned.
+        ``diag(α)W̃ + A``, A the global minimiser of ``‖Y − X(diag(α)W̃ + A)ᵀ‖²/n + γ‖A‖²``. For γ > 0 it is unique
+        unless two equal singular values of the fitted values are parted by the limit; then any of them is returned.
+        At γ = 0 and p > n the samples do not span the features, and others fit as well: this is the limit γ → 0.
 
     Raises
     ------

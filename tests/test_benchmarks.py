@@ -48,6 +48,34 @@ def run(script, arguments, folder):
             ["--p", "60", "--trials", "12", "--small", "20", "30", "--precision", "300", "--out", "a.png"],
             "exponent",
         ),
+        (
+            "lora_ridge.py",
+            ["--trials", "2", "--steps", "300", "--problems", "1", "--out", "a.png"],
+            "accuracy, trained",
+        ),
+        (
+            "lora_alpha.py",
+            ["--trials", "3", "--draws", "20", "--settings", "1", "--regimes", "1", "--out", "a.png"],
+            "Refused",
+        ),
+        (
+            "lora_rows.py",
+            ["--p", "12", "--sizes", "10", "20", "--draws", "2", "--steps", "50", "--out", "a.png"],
+            "place",
+        ),
+        (
+            "lora_rank.py",
+            [
+                *("--p", "12", "--n", "15", "--n-source", "50", "--classes", "3", "--draws", "3"),
+                *("--tests", "50", "--step", "0.5", "--steps", "50", "--out", "a.png"),
+            ],
+            "full rank",
+        ),
+        (
+            "lora_digits.py",
+            ["--models", "linear", "--tasks", "2", "--seeds", "1", "--tuning", "1", "--per-class", "4"],
+            "from scratch",
+        ),
         ("path.py", ["--p", "60", "--repeats", "1"], "path / eigendecomposition"),
     ],
 )

@@ -168,6 +168,94 @@ def test_errata_shows_both_beside_monte_carlo(run):
     assert "-5.357" in run("errata", "--trials", 2)[1]
 
 
+def test_lora_demo_where_trainings_are_perfect(run, monkeypatch):
+    """Solved instead of trained: what is said then, and that it comes from the data."""
+    from rmt_alpha.lora import experiments
+
+    fixed, asked = [], []
+
+    def classifiers(sample, alphas, **options):
+        fixed.append((options["steps"], options["rank"]))
+        return sample.classifier(alphas)
+
+    def learned(sample, **options):
+        asked.append(options)
+        return sample.resting_alpha(), None
+
+    monkeypatch.setattr(experiments, "trained_classifiers", classifiers)
+    monkeypatch.setattr(experiments, "learned_alpha", learned)
+    status, out, _ = run("lora-demo", "--trials", 6, "--json")
+    data = strict_json(out)
+    assert status == 0
+    assert data["exact"] is True
+    assert data["agrees"] is True
+    for row in data["trained_alpha"]:
+        assert row["refused"] == {"trained": False, "optimal": True, "risk_optimal": True}
+        assert row["theories"]["trained"] == ra.trained_alpha(0.6, row["n"], **cli.LORA_DEMO)
+        # Student's quantile at 5 degrees of freedom, level 0.001 over two problems; the allowance, spelled out
+        inverse = 1 / 100
+        for n, gamma in ((row["n"], 1.0), (200, 0.5)):
+            kappa = max(np.roots([1.0, 1.0 - 100 / n - gamma, -gamma]))
+            inverse += 1 / (n * (1 - 100 / n / (1 + kappa) ** 2))
+        allowance = 0.5 * row["theories"]["trained"] * inverse
+        assert row["tolerance"] == pytest.approx(7.976 * row["stderr"] + allowance, rel=1e-4)
+    assert fixed == [(cli.LORA_DEMO_STEPS, rank) for rank in (1, 4, 4)] * 4
+    assert [set(options) for options in asked] == [{"steps", "seed"}] * 12  # the held-out data are the fresh default
+    for row in data["fixed_alpha"]:
+        assert row["theory"] == pytest.approx(ra.accuracy(row["alpha"], 0.6, 50, **cli.LORA_DEMO))
+        assert abs(row["trained"] - row["theory"]) < 6 * row["stderr"]
+
+
+@pytest.mark.slow
+def test_lora_demo_trains_what_theory_says(run, tmp_path):
+    status, out, _ = run("lora-demo", "--trials", 5)
+    assert status == 0
+    text = " ".join(out.split())
+    assert "trained layers are the ridge classifiers" in text
+    assert "that it finds α* is refuted, that it finds the α of least risk is refuted" in text
+    setting = {"beta": 0.6, "p": 100, "gamma": 1.0, "mu": 1.5, "mu_perp": 1.2, "n_source": 200, "gamma_source": 0.5}
+    for n in (50, 200):
+        for theory in (ra.trained_alpha, ra.optimal_alpha):
+            assert f"{theory(n=n, **setting):.4f}" in out
+    assert f"{ra.accuracy(0.0, n=50, **setting):.4f}" in out
+    assert (tmp_path / "rmt_alpha_lora_demo.png").read_bytes()[:4] == PNG
+
+
+def test_lora_demo_trains_long_enough():
+    """A draw on which 600 steps leave more than is called exact."""
+    from rmt_alpha.lora.experiments import draw, trained_classifiers
+    from rmt_alpha.problem import Experiment
+
+    sample = draw(Experiment(**cli.LORA_DEMO, beta=0.6, n=50), 5000 + 1371)
+    alphas = [2.0 * ra.worst_alpha(0.6, 50, **cli.LORA_DEMO)]
+    layer = trained_classifiers(sample, alphas, steps=cli.LORA_DEMO_STEPS, seed=1371, rank=1)[0]
+    solved = sample.classifier(alphas)[0]
+    assert np.linalg.norm(layer - solved) < 1e-3 * cli.EXACT * np.linalg.norm(solved)
+
+
+def test_lora_demo_finds_what_is_not_so(run, tmp_path, monkeypatch):
+    """Trainings that stop far too early, and the theory of another quantity: both are status 1."""
+    from rmt_alpha.lora import experiments
+
+    train = experiments.train
+    monkeypatch.setattr(experiments, "train", lambda *a, **k: train(*a, **{**k, "steps": 25}))
+    monkeypatch.setattr(experiments, "trained_alpha", ra.optimal_alpha)
+    status, out, _ = run("lora-demo", "--trials", 5, "--seed", 3, "--json", "--out", "picture.svg")
+    data = strict_json(out)
+    assert status == 1
+    assert data["exact"] is False
+    assert data["seed"] == 3
+    assert data["agrees"] is False
+    assert [row["n"] for row in data["trained_alpha"]] == [50, 200]
+    last = data["trained_alpha"][1]
+    assert last["theories"]["trained"] == ra.optimal_alpha(0.6, 200, **cli.LORA_DEMO)
+    assert last["refused"]["trained"] is True
+    assert max(row["largest_difference"] for row in data["fixed_alpha"]) > 1e-3
+    assert "are NOT the ridge classifiers" in data["summary"]
+    assert "does NOT rest" in data["summary"]
+    assert "<svg" in (tmp_path / "picture.svg").read_text(encoding="utf-8")
+
+
 TRANSFER = ["transfer", "digits:6,8", "digits:5,9", "--splits", "6", "--points", "9"]
 
 
@@ -604,7 +692,7 @@ def test_the_seed_decides(run):
     assert texts[0] == texts[1] != texts[2]
 
 
-@pytest.mark.parametrize("command", ["demo", "optimal", "curve", "compare", "errata", "transfer", "sweep"])
+@pytest.mark.parametrize("command", ["demo", "optimal", "curve", "compare", "errata", "lora-demo", "transfer", "sweep"])
 def test_every_command_has_help_with_an_example(run, command):
     status, out, _ = run(command, "--help")
     assert status == 0
@@ -682,6 +770,9 @@ def test_version(run):
         ([*TRANSFER, "--alpha-max", "-2"], "--alpha-min"),
         ([*TRANSFER, "--out", "picture.xyz"], "--out"),
         (["demo", "--trials", "1"], "trials"),
+        (["lora-demo", "--trials", "4"], "--trials"),
+        (["lora-demo", "--out", "demo.csv"], "--out"),
+        (["lora-demo", "--seed", "-1"], "seed"),
         (["demo", "--trials", "2", "--out", "demo.csv"], "--out"),
     ],
 )

@@ -257,6 +257,47 @@ def test_alpha_history_without_alpha_or_reference(ax):
     assert not ax.lines
 
 
-def test_alpha_history_refuses_what_cannot_be_drawn(ax):
-    with pytest.raises(ValueError, match=r"reference\['theory'\] must be finite"):
-        plots.alpha_history(ax, history(), reference={"theory": np.inf})
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ({"theory": np.inf}, r"reference\['theory'\] must be finite"),
+        ({"best": 1.0, "theory": [1.0, 2.0]}, r"reference\['theory'\] must be a number or .* got shape \(2,\)"),
+        (0.5, "reference must map labels to values, got 0.5"),
+    ],
+)
+def test_alpha_history_refuses_what_cannot_be_drawn(ax, reference, message):
+    with pytest.raises(ValueError, match=message):
+        plots.alpha_history(ax, history(), reference=reference)
+    assert not ax.lines
+
+
+@pytest.mark.parametrize(("count", "labels"), [(6, [f"alpha[{row}]" for row in range(6)]), (7, ["alpha, 7 rows"])])
+def test_many_rows_of_alpha_have_one_label(ax, count, labels):
+    rows = np.arange(4.0 * count).reshape(4, count)
+    theory = -np.arange(1.0, count + 1.0)
+    plots.alpha_history(ax, history(alpha={"alpha": rows}), reference={"theory": theory, "all": 0.5})
+    assert ax.get_legend_handles_labels()[1] == [*labels, "theory", "all"]
+    paths, lines = ax.lines[:count], ax.lines[count:-1]
+    np.testing.assert_array_equal([line.get_ydata() for line in paths], rows.T)
+    np.testing.assert_array_equal([line.get_ydata()[0] for line in lines], theory)
+    assert [line.get_color() for line in lines] == [line.get_color() for line in paths]
+    assert len({line.get_color() for line in paths}) == len(labels)
+    FigureCanvasAgg(ax.figure).draw()
+
+
+def test_curves_of_one_point_can_be_seen(ax):
+    one = {"alpha": {"alpha": np.array([1.0])}, "alpha_steps": np.array([0, 5]), "alpha_loss": np.array([2.0])}
+    plots.training_curve(ax, history(**one))
+    dots = {line.get_label(): line.get_marker() for line in ax.lines}
+    assert dots["loss of the batches for α"] == "o"
+    assert dots["objective"] == dots["validation loss"] == "None"
+    plots.alpha_history(ax, history(**one | {"alpha_steps": np.array([0])}))
+    assert ax.lines[-1].get_marker() == "o"
+
+
+def test_noise_of_minibatches_stays_in_the_background(ax):
+    plots.training_curve(ax, history())
+    lines = {line.get_label(): line for line in ax.lines}
+    assert lines["objective"].get_alpha() < 1.0
+    assert lines["validation loss"].get_alpha() is None
+    assert lines["objective"].get_linewidth() < lines["validation loss"].get_linewidth()

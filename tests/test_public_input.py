@@ -40,6 +40,8 @@ WEIGHT = [[1.0, 0.0, 2.0]]
 LAYER = lora.AlphaLoRALinear(WEIGHT, rank=1, seed=0)
 HISTORY = lora.train(LAYER, X, Y, steps=10)
 LORA = {"weight": WEIGHT, "bias": [0.5], "rank": 1, "lora_alpha": 2.0, "ia3": "input", "init": "uniform", "seed": 0}
+LORA |= {"rank_stabilized": True}
+ADAPTER = {"head": lora.LoRALinear(WEIGHT, rank=1, seed=0)}
 
 CALLS = {
     "simulate": (ra.simulate, TRAINED | {"label_noise": 0.1, "label_noise_source": 0.1, "trials": 2, "seed": 0}),
@@ -106,9 +108,10 @@ CALLS = {
         {"beta": [0.0, 1.0], "eta": [0.1, 1.0], "p": 30, "gamma": 0.1, "limit": 10.0, "mu": 1.0},
     ),
     "LoRALinear": (lora.LoRALinear, LORA),
-    "AlphaLoRALinear": (lora.AlphaLoRALinear, LORA | {"alpha": 0.5}),
-    "DoRALinear": (lora.DoRALinear, LORA),
+    "AlphaLoRALinear": (lora.AlphaLoRALinear, LORA | {"alpha": 0.5, "train_alpha": True, "scale_bias": False}),
+    "DoRALinear": (lora.DoRALinear, LORA | {"detach_norm": False}),
     "Linear": (lora.Linear, {"weight": WEIGHT, "bias": [0.5]}),
+    "Linear.random": (lora.Linear.random, {"in_features": 3, "out_features": 2, "seed": 0}),
     "Sequential": (lora.Sequential, {"layers": [LAYER]}),
     "forward": (lora.AlphaLoRALinear(WEIGHT, seed=0).forward, {"x": X}),
     "load_state_dict": (LAYER.load_state_dict, {"state": LAYER.state_dict()}),
@@ -118,22 +121,29 @@ CALLS = {
             **{"model": LAYER, "inputs": X, "targets": Y, "loss": "squared", "ridge": 0.1, "steps": 2, "batch_size": 8},
             **{"optimizer": lora.SGD(0.01), "decay": "linear", "held_out": (X, Y), "alpha_optimizer": lora.Adam(0.01)},
             **{"alpha_every": 1, "alpha_batch_size": 8, "alpha_decay": "constant", "validation": (X, Y)},
-            **{"validate_every": 1, "patience": 3, "seed": 0},
+            **{"validate_every": 1, "patience": 3, "seed": 0, "progress": False},
         },
     ),
     "squared": (lora.squared, {"outputs": X, "targets": X}),
     "softmax_cross_entropy": (lora.softmax_cross_entropy, {"outputs": X, "targets": np.arange(40) % 3}),
     "SGD": (lora.SGD, {"learning_rate": 0.1, "momentum": 0.5}),
     "AdamW": (lora.AdamW, {"learning_rate": 0.1, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1}),
+    **{function.__name__: (function, {"layers": ADAPTER}) for function in (lora.to_peft, lora.peft_config)},
+    **{function.__name__: (function, {"layers": ADAPTER}) for function in (lora.to_glora, lora.glora_config)},
+    "from_peft": (lora.from_peft, {"arrays": lora.to_peft(ADAPTER)}),
     "alpha_history": (
-        lambda reference: plots.alpha_history(Figure().subplots(), HISTORY, reference={"reference": reference}),
-        {"reference": 0.5},
+        lambda **given: plots.alpha_history(Figure().subplots(), HISTORY, **given),
+        {"reference": {"theory": 0.5}},
+    ),
+    "a reference": (
+        lambda value: plots.alpha_history(Figure().subplots(), HISTORY, reference={"value": value}),
+        {"value": 0.5},
     ),
     "risk_curve": (lambda alpha: plots.risk_curve(Figure().subplots(), LAW, alpha), {"alpha": [0.0, 1.0]}),
 }
 OPTIONAL = {"w_source", "law", "seed", "n_source", "gamma_source", "dof", "test_size", "workers", "covariance"}
 OPTIONAL |= {"executor", "checkpoint", "bias", "lora_alpha", "ia3"}
-OPTIONAL |= {"batch_size", "held_out", "alpha_batch_size", "validation", "patience"}
+OPTIONAL |= {"batch_size", "held_out", "alpha_batch_size", "validation", "patience", "reference"}
 OPTIONAL_HERE = {
     ("optimal_alpha_gamma", "gamma"),
     ("Transfer.from_data", "n"),

@@ -23,12 +23,16 @@ The way into torch, for layers that were trained here around the weights of a to
     arrays = {name: torch.from_numpy(array) for name, array in to_peft(layers).items()}   # or to_glora
     peft.set_peft_model_state_dict(model, arrays)
 
-Arrays are float64 here; PEFT casts them to the type of its own.
+Configurations name the modules by a regular expression of their whole paths, since PEFT compares the entries of a list
+with the ends of paths: ``["fc"]`` would mean ``block.fc`` as well. Arrays are float64 here; PEFT casts them to the type
+of its own. Where the arithmetic overflows they hold inf, without a warning.
 """
 
 import os
 import re
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -102,7 +106,8 @@ def from_peft(arrays: Mapping[str, ArrayLike]) -> dict[str, Arrays]:
     Raises
     ------
     ValueError
-        If a name is not one of PEFT's, an entry is not finite, or a shape is not as it should be.
+        If there is no array, a name is not one of PEFT's, an entry is not finite, a shape is not as it should be, or
+        the arrays of a module are not those of one method, as where A comes without B.
 
     Notes
     -----
@@ -116,8 +121,11 @@ def from_peft(arrays: Mapping[str, ArrayLike]) -> dict[str, Arrays]:
     """
     pattern = re.compile(rf"{re.escape(_PREFIX)}(.+)\.({'|'.join(map(re.escape, _SUFFIXES.values()))})")
     states: dict[str, Arrays] = {}
-    for key, value in arrays.items():
-        found = pattern.fullmatch(key)
+    given: Any = arrays
+    if not isinstance(given, Mapping) or not given:
+        raise ValueError(f"arrays must be a mapping of PEFT's names to arrays, with at least one, got {given!r}")
+    for key, value in given.items():
+        found = pattern.fullmatch(key) if isinstance(key, str) else None
         if not found:
             raise ValueError(f"arrays must have names {_PREFIX}<path>.{{{', '.join(_SUFFIXES.values())}}}, got {key!r}")
         path, suffix = found.groups()
@@ -127,6 +135,15 @@ def from_peft(arrays: Mapping[str, ArrayLike]) -> dict[str, Arrays]:
         if array.ndim != (2 if suffix.endswith(".weight") else 1):
             raise ValueError(f"{key} has shape {array.shape}, which is not PEFT's")
         states.setdefault(path, {})[name] = array.copy()
+    for path, state in states.items():
+        shapes = {name: array.shape for name, array in state.items()}
+        match shapes:
+            case {"ia3_l": _, **rest} if not rest:
+                continue
+            case {"lora_A": (rank, _), "lora_B": (out, r), **rest} if rank == r:
+                if rest in ({}, {"lora_magnitude_vector": (out,)}):
+                    continue
+        raise ValueError(f"arrays must be those of one method, as to_peft has them, got shapes {shapes} at {path!r}")
     return states
 
 
@@ -141,7 +158,7 @@ def peft_config(layers: Layers) -> dict[str, Any]:
     Returns
     -------
     dict
-        Plain numbers, strings, lists and dictionaries; ``json.dumps`` takes it, and so do PEFT's configurations.
+        Plain numbers, strings and dictionaries; ``json.dumps`` takes it, and so do PEFT's configurations.
 
     Raises
     ------
@@ -153,13 +170,12 @@ def peft_config(layers: Layers) -> dict[str, Any]:
     >>> layer = LoRALinear([[1.0, 2.0], [0.0, 1.0]], rank=1, lora_alpha=3.0, seed=0)
     >>> config = peft_config({"head": layer})
     >>> config["peft_type"], config["target_modules"], config["r"], config["lora_alpha"], config["use_rslora"]
-    ('LORA', ['head'], 1, 3.0, False)
+    ('LORA', 'head', 1, 3.0, False)
     """
     method = _method(layers)
     if method == "IA3":
-        inputs = [re.escape(path) for path, layer in layers.items() if layer.ia3 == "input"]
-        # as a pattern, since PEFT compares a list with the ends of paths: "fc" would be "my_fc" as well
-        return {"peft_type": "IA3", "target_modules": list(layers), "feedforward_modules": "|".join(inputs) or []}
+        inputs = _pattern(path for path, layer in layers.items() if layer.ia3 == "input")
+        return {"peft_type": "IA3", "target_modules": _pattern(layers), "feedforward_modules": inputs or []}
     stabilised = {layer.rank_stabilized for layer in layers.values()}
     if len(stabilised) > 1:
         raise ValueError("layers must be all rank-stabilised or none of them, as PEFT has one setting for all")
@@ -169,7 +185,7 @@ def peft_config(layers: Layers) -> dict[str, Any]:
     ranks, alphas = ({re.escape(path): getattr(layers[path], x) for path in paths} for x in ("rank", "lora_alpha"))
     return {
         "peft_type": "LORA",
-        "target_modules": list(layers),
+        "target_modules": _pattern(layers),
         "r": first.rank,
         "lora_alpha": first.lora_alpha,
         "rank_pattern": ranks if len(set(ranks.values())) > 1 else {},
@@ -194,7 +210,7 @@ def save_peft(path: str | os.PathLike[str], layers: Layers) -> None:
     Raises
     ------
     ValueError
-        As `to_peft`.
+        As `to_peft`, or if `path` is not one.
     OSError
         If the file cannot be written.
 
@@ -203,7 +219,7 @@ def save_peft(path: str | os.PathLike[str], layers: Layers) -> None:
     For `to_glora`: ``numpy.savez(path, **to_glora(layers))``.
     """
     arrays: dict[str, Any] = dict(to_peft(layers))
-    np.savez(path, **arrays)
+    np.savez(_path(path), **arrays)
 
 
 def load_peft(path: str | os.PathLike[str]) -> dict[str, Arrays]:
@@ -222,15 +238,18 @@ def load_peft(path: str | os.PathLike[str]) -> dict[str, Arrays]:
     Raises
     ------
     ValueError
-        If it is not such a file.
+        If it is not a path of such a file, or the file is damaged.
     OSError
         If it cannot be read.
     """
-    file = np.load(path, allow_pickle=False)
-    if not isinstance(file, np.lib.npyio.NpzFile):
-        raise ValueError(f"path must be an .npz file, got {os.fspath(path)!r}")
-    with file:
-        return from_peft(file)
+    with open(_path(path), "rb") as stream:
+        try:
+            with np.load(stream, allow_pickle=False) as file:
+                arrays = dict(file)
+        # TypeError: a single array, which `with` does not take
+        except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f"path must be a whole .npz file of numbers, got {path!r}: {error}") from None
+    return from_peft(arrays)
 
 
 def to_glora(layers: Layers) -> Arrays:
@@ -269,7 +288,10 @@ def to_glora(layers: Layers) -> Arrays:
     arrays: Arrays = {}
     for path, layer in layers.items():
         off = np.broadcast_to(_alpha(layer) - 1.0, layer.out_features)
-        factors = {"A": (off[:, None], np.ones((1, layer.in_features))), "B": (layer.scaling * layer._B, layer._A)}
+        ones = np.ones((1, layer.in_features))
+        state = {"lora_A": ones[:0], "lora_B": off[:, None][:, :0]} | layer.state_dict()  # those of rank 0
+        with np.errstate(over="ignore"):
+            factors = {"A": (off[:, None], ones), "B": (layer.scaling * state["lora_B"], state["lora_A"])}
         own: Arrays = {}
         for name, (left, right) in factors.items():
             missing = rank - left.shape[1]
@@ -294,7 +316,7 @@ def glora_config(layers: Layers) -> dict[str, Any]:
     Returns
     -------
     dict
-        Plain numbers, strings and lists.
+        Plain numbers and strings.
 
     Raises
     ------
@@ -304,7 +326,7 @@ def glora_config(layers: Layers) -> dict[str, Any]:
     rank, scales_bias = _glora(layers)
     return {
         "peft_type": "GLORA",
-        "target_modules": list(layers),
+        "target_modules": _pattern(layers),
         "r": rank,
         "config_A_B": "lora",
         "config_C": "none",
@@ -349,6 +371,18 @@ def _glora(layers: Layers) -> tuple[int, bool]:
             raise ValueError(f"layers must be α-LoRA or LoRA to be GLoRA, unlike {path!r}")
     scales_bias = any(getattr(layer, "scale_bias", False) and layer.bias is not None for layer in layers.values())
     return max(1, *(layer.rank for layer in layers.values())), scales_bias
+
+
+def _pattern(paths: Iterable[str]) -> str:
+    """Return a regular expression that fits these paths and no others."""
+    return "|".join(map(re.escape, paths))
+
+
+def _path(path: str | os.PathLike[str]) -> str:
+    try:
+        return os.fspath(path)
+    except TypeError:
+        raise ValueError(f"path must be the path of a file, got {path!r}") from None
 
 
 def _alpha(layer: LoRALinear) -> FloatArray:

@@ -21,37 +21,44 @@ Gradients. With g the gradient at y, ``z = W₀x`` and ``u = Ax`` kept from the 
 (`detach_norm` drops the last line.) No matrix of the shape of W₀ is formed but by `merge` and `update`: an adapter of
 rank r costs O(r (in + out)) a sample beside the frozen layer, and DoRA's norm O(r in out) a pass, since
 
-    VAᵀ = W₀Aᵀ + sB AAᵀ,    c² = ‖W₀‖² + s Σ B ∘ (W₀Aᵀ + VAᵀ),    ∂A += s (∂c/c B)ᵀW₀ + s² (∂c/c B)ᵀB A,
+    BA = PQᵀ  with  Aᵀ = QR,  P = BRᵀ,  QᵀQ = 1:
+    VAᵀ = W₀Aᵀ + sPR,    c² = ‖W₀‖² + 2s Σ B ∘ (W₀Aᵀ) + s²‖P‖²,    ∂A += s (∂c/c B)ᵀW₀ + s² ((∂c/c B)ᵀP)Qᵀ,
 
-norms row by row. The sum for c² cancels where V ≪ W₀, so that rows with c < ‖W₀‖/10 are formed after all: then c is
-as accurate as it is from V.
+norms row by row. The products AAᵀ and BᵀB would do as well, but squared: where rows of A are nearly the same and B is
+large, they lose twice the digits. The sum for c² cancels where V ≪ W₀ and overflows where V is large, so that rows with
+c < ‖W₀‖/10 or c² = inf are formed after all: then c is as accurate as it is from V.
 
 Where the arithmetic overflows, or DoRA divides by the norm of a row that has become 0, outputs and gradients are inf or
-nan, without a warning.
+nan, without a warning. A network cannot pass them on: there it is a `ValueError`.
 
 References: LoRA arXiv 2106.09685, rank-stabilised LoRA 2312.03732, DoRA 2402.09353, IA³ 2205.05638, α-LoRA 2510.21345.
 """
 
 import math
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rmt_alpha._random import Seed, seed_sequence, stream
-from rmt_alpha._validation import FloatArray, integer, lengths, real, real_array
+from rmt_alpha._validation import FloatArray, boolean, check_memory, integer, lengths, real, real_array
 
 Arrays = dict[str, FloatArray]
 """Arrays by name: parameters, their gradients, a state."""
 
 
+class NonFiniteError(ValueError):
+    """Numbers that a model or a loss has computed are not finite, although its inputs are."""
+
+
 class Module:
     """What can be trained: arrays with names, a forward and a backward pass.
 
-    `forward` keeps what the next `backward` needs; gradients are of the scalar whose gradient at the output is given,
-    summed over the batch.
+    `forward` keeps what the next `backward` needs, among it the inputs themselves and no copy: they may be changed
+    after `backward` only. Copies and pickles leave it out. Gradients are of the scalar whose gradient at the output is
+    given, summed over the batch.
 
     Parameters
     ----------
@@ -64,6 +71,7 @@ class Module:
     def __init__(self, trained: Arrays | None = None, fixed: Arrays | None = None) -> None:
         self._trained = trained or {}
         self._fixed = fixed or {}
+        self._kept: dict[str, Any] = {}
 
     def forward(self, x: ArrayLike) -> FloatArray:
         """Return the outputs.
@@ -190,7 +198,7 @@ class Module:
         if not isinstance(state, Mapping):
             raise ValueError(f"state must map names to arrays, got {type(state).__name__}")
         if state.keys() != own.keys():
-            raise ValueError(f"state must have the names {sorted(own)}, got {sorted(state)}")
+            raise ValueError(f"state must have the names {sorted(own)}, got {sorted(state, key=str)}")
         new = {name: real_array(name, value) for name, value in state.items()}
         for name, array in own.items():
             if new[name].shape != array.shape:
@@ -200,6 +208,23 @@ class Module:
 
     def _state(self) -> Arrays:
         return self._trained | self._fixed
+
+    def _adapters(self) -> tuple["LoRALinear", ...]:
+        """Return the adapted layers, however deep."""
+        return ()
+
+    def _seen(self) -> dict[str, Any]:
+        """Return what the last `forward` kept."""
+        if not self._kept:
+            raise RuntimeError("backward needs a forward pass before it")
+        return self._kept
+
+    def _forget(self) -> None:
+        """Drop what the last `forward` kept."""
+        self._kept = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_kept": {}}
 
 
 class LoRALinear(Module):
@@ -255,22 +280,19 @@ class LoRALinear(Module):
         seed: Seed = None,
     ) -> None:
         super().__init__()
-        self.weight = _frozen("weight", weight)
-        if self.weight.ndim != 2 or self.weight.size == 0:
-            raise ValueError(f"weight must be a matrix of shape (out, in), got shape {self.weight.shape}")
+        W, b = _weight_and_bias(weight, bias)
+        self.weight, self.bias = _frozen(W), None if b is None else _frozen(b)
         self.out_features, self.in_features = self.weight.shape
-        self.bias = None if bias is None else _frozen("bias", bias)
-        if self.bias is not None and self.bias.shape != (self.out_features,):
-            raise ValueError(f"bias must have shape ({self.out_features},) to fit weight, got {self.bias.shape}")
         self.rank = integer("rank", rank, low=0)
+        check_memory("an adapter of this rank", 8 * self.rank * (self.out_features + self.in_features))
         self.lora_alpha = float(self.rank) if lora_alpha is None else real("lora_alpha", lora_alpha, 0.0, open_low=True)
-        self.rank_stabilized = bool(rank_stabilized)
+        self.rank_stabilized = boolean("rank_stabilized", rank_stabilized)
         self.scaling = self.lora_alpha / (math.sqrt(self.rank) if rank_stabilized else self.rank) if self.rank else 0.0
         if ia3 not in (None, "input", "output"):
             raise ValueError(f"ia3 must be None, 'input' or 'output', got {ia3!r}")
         self.ia3 = ia3
 
-        rng, shape = stream(seed_sequence(seed)), (self.rank, self.in_features)
+        rng, shape = stream(seed_sequence(seed), 2), (self.rank, self.in_features)  # `train` has 0 and 1
         if init == "gaussian":
             self._A = rng.standard_normal(shape) / max(self.rank, 1)
         elif init == "uniform":
@@ -282,7 +304,6 @@ class LoRALinear(Module):
             self._trained |= {"lora_A": self._A, "lora_B": self._B}
         if ia3:
             self._scale = self._trained["ia3_l"] = np.ones(self.in_features if ia3 == "input" else self.out_features)
-        self._kept: dict[str, Any] = {}
         self._disabled = False
         self._merged: tuple[FloatArray, FloatArray | None] | None = None
 
@@ -306,9 +327,7 @@ class LoRALinear(Module):
         ValueError
             If the last axis does not fit, or an entry is not finite.
         """
-        inputs = real_array("x", x)
-        if inputs.shape[-1:] != (self.in_features,):
-            raise ValueError(f"x must have a last axis of length {self.in_features}, got shape {inputs.shape}")
+        inputs = _inputs(x, self.in_features)
         rows = inputs.reshape(-1, self.in_features)
         self._kept = {"x": rows, "batch": inputs.shape[:-1], "disabled": self._disabled, "merged": self.merged}
         with np.errstate(all="ignore"):
@@ -345,15 +364,10 @@ class LoRALinear(Module):
         return self._backward(grad_output, to_inputs=False)[0]
 
     def _backward(self, grad_output: ArrayLike, to_inputs: bool) -> tuple[Arrays, FloatArray]:
-        kept = self._kept
-        if not kept:
-            raise RuntimeError("backward needs a forward pass before it")
+        kept = self._seen()
         if kept["merged"] and not kept["disabled"]:
             raise RuntimeError("a merged layer has no gradients: call unmerge() and forward() first")
-        g = real_array("grad_output", grad_output)
-        if g.shape != (*kept["batch"], self.out_features):
-            raise ValueError(f"grad_output must have shape {(*kept['batch'], self.out_features)}, got {g.shape}")
-        g = g.reshape(-1, self.out_features)
+        g = _gradient_at(grad_output, (*kept["batch"], self.out_features)).reshape(-1, self.out_features)
         with np.errstate(all="ignore"):
             if kept["disabled"]:
                 grads = {name: np.zeros_like(array) for name, array in self._trained.items()}
@@ -410,6 +424,14 @@ class LoRALinear(Module):
         """Return W and b′ without the vector of IA³."""
         return self.weight + self.update(), None if self.bias is None else self.bias.copy()
 
+    def _adapters(self) -> tuple["LoRALinear", ...]:
+        return (self,)
+
+    def _basis(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return P, Q and R with Aᵀ = QR and BA = PQᵀ."""
+        Q, R = np.linalg.qr(self._A.T)
+        return self._B @ R.T, Q, R
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
         for array in (self.weight, self.bias):  # copies and pickles forget that they are frozen
@@ -441,14 +463,14 @@ class LoRALinear(Module):
 
         Notes
         -----
-        It is the trace of ``s² BᵀB AAᵀ``, so that only r × r matrices are formed.
+        With ``Aᵀ = QR`` it is ``s²‖BRᵀ‖²``, so that BA is not formed.
         """
         if not self.rank:
             return 0.0, {}
         with np.errstate(all="ignore"):
-            s2, left, right = self.scaling**2, self._B.T @ self._B, self._A @ self._A.T
-            grads = {"lora_A": 2.0 * s2 * (left @ self._A), "lora_B": 2.0 * s2 * (self._B @ right)}
-            return float(s2 * np.vdot(left, right)), grads
+            s2, (P, Q, R) = self.scaling**2, self._basis()
+            grads = {"lora_A": 2.0 * s2 * ((self._B.T @ P) @ Q.T), "lora_B": 2.0 * s2 * (P @ R)}
+            return float(s2 * np.vdot(P, P)), grads
 
     @property
     def merged(self) -> bool:
@@ -494,12 +516,12 @@ class LoRALinear(Module):
         self._merged = None
         return self
 
-    def disable(self) -> ExitStack:
+    def disable(self) -> AbstractContextManager[Any]:
         """Run as the frozen layer from now on.
 
         Returns
         -------
-        contextlib.ExitStack
+        contextlib.AbstractContextManager
             A context that puts the layer back: ``with layer.disable(): …``.
         """
         context = ExitStack()
@@ -553,8 +575,8 @@ class AlphaLoRALinear(LoRALinear):
         Whether α is among the `parameters`; if not it belongs to the state only.
     scale_bias : bool, default False
         Whether α scales b as well, as the code published with the paper does.
-    **options
-        Those of `LoRALinear`: `rank`, `lora_alpha`, `rank_stabilized`, `ia3`, `init`, `seed`.
+    rank, lora_alpha, rank_stabilized, ia3, init, seed
+        As in `LoRALinear`.
 
     Raises
     ------
@@ -583,13 +605,27 @@ class AlphaLoRALinear(LoRALinear):
         alpha: ArrayLike = 1.0,
         train_alpha: bool = True,
         scale_bias: bool = False,
-        **options: Any,
+        rank: int = 8,
+        lora_alpha: float | None = None,
+        rank_stabilized: bool = False,
+        ia3: str | None = None,
+        init: str = "gaussian",
+        seed: Seed = None,
     ) -> None:
-        super().__init__(weight, bias, **options)
+        super().__init__(
+            weight,
+            bias,
+            rank=rank,
+            lora_alpha=lora_alpha,
+            rank_stabilized=rank_stabilized,
+            ia3=ia3,
+            init=init,
+            seed=seed,
+        )
         self._alpha = real_array("alpha", alpha).copy()
         if self._alpha.shape not in ((), (self.out_features,)):
             raise ValueError(f"alpha must be a number or have shape ({self.out_features},), got {self._alpha.shape}")
-        self.train_alpha, self.scale_bias = bool(train_alpha), bool(scale_bias)
+        self.train_alpha, self.scale_bias = boolean("train_alpha", train_alpha), boolean("scale_bias", scale_bias)
         (self._trained if train_alpha else self._fixed)["alpha"] = self._alpha
 
     def _join(self, frozen: FloatArray, update: FloatArray) -> FloatArray:
@@ -625,8 +661,8 @@ class DoRALinear(LoRALinear):
         Pre-trained bias b.
     detach_norm : bool, default False
         Whether the norm c counts as a constant in the gradients, which saves memory in large models; PEFT does that.
-    **options
-        Those of `LoRALinear`: `rank`, `lora_alpha`, `rank_stabilized`, `ia3`, `init`, `seed`.
+    rank, lora_alpha, rank_stabilized, ia3, init, seed
+        As in `LoRALinear`.
 
     Raises
     ------
@@ -647,10 +683,29 @@ class DoRALinear(LoRALinear):
     """
 
     def __init__(
-        self, weight: ArrayLike, bias: ArrayLike | None = None, *, detach_norm: bool = False, **options: Any
+        self,
+        weight: ArrayLike,
+        bias: ArrayLike | None = None,
+        *,
+        detach_norm: bool = False,
+        rank: int = 8,
+        lora_alpha: float | None = None,
+        rank_stabilized: bool = False,
+        ia3: str | None = None,
+        init: str = "gaussian",
+        seed: Seed = None,
     ) -> None:
-        super().__init__(weight, bias, **options)
-        self.detach_norm = bool(detach_norm)
+        super().__init__(
+            weight,
+            bias,
+            rank=rank,
+            lora_alpha=lora_alpha,
+            rank_stabilized=rank_stabilized,
+            ia3=ia3,
+            init=init,
+            seed=seed,
+        )
+        self.detach_norm = boolean("detach_norm", detach_norm)
         self._magnitude = self._trained["lora_magnitude_vector"] = lengths(self.weight)
         if not ((self._magnitude >= 1e-100) & (self._magnitude <= 1e100)).all():
             row = int(np.argmax(np.abs(np.log10(np.maximum(self._magnitude, 1e-300)))))
@@ -659,21 +714,21 @@ class DoRALinear(LoRALinear):
             )
         self._lengths2 = self._magnitude**2
 
-    def _norm(self) -> tuple[FloatArray, FloatArray]:
-        """Return c and VAᵀ."""
-        frozen = self.weight @ self._A.T
-        VA = frozen + self.scaling * (self._B @ (self._A @ self._A.T))
-        c2 = self._lengths2 + self.scaling * np.einsum("ij,ij->i", self._B, frozen + VA)
+    def _norm(self) -> tuple[FloatArray, Arrays]:
+        """Return c, and what its gradients need."""
+        (P, Q, R), frozen = self._basis(), self.weight @ self._A.T
+        cross, square = np.einsum("ij,ij->i", self._B, frozen), np.einsum("ij,ij->i", P, P)
+        c2 = self._lengths2 + 2.0 * self.scaling * cross + self.scaling**2 * square
         c = np.sqrt(np.maximum(c2, 0.0))
-        small = c2 < 0.01 * self._lengths2
-        if small.any():
-            c[small] = lengths(self.weight[small] + self.scaling * (self._B[small] @ self._A))
-        return c, VA
+        doubtful = ~((c2 >= 0.01 * self._lengths2) & (c2 < np.inf))  # nan among them
+        if doubtful.any():
+            c[doubtful] = lengths(self.weight[doubtful] + self.scaling * (self._B[doubtful] @ self._A))
+        return c, {"P": P, "Q": Q, "VA": frozen + self.scaling * (P @ R)}
 
     def _join(self, frozen: FloatArray, update: FloatArray) -> FloatArray:
-        c, VA = self._norm()
+        c, parts = self._norm()
         v = frozen + update
-        self._kept |= {"c": c, "VA": VA, "v": v}
+        self._kept |= {"c": c, "v": v, **parts}
         y = self._magnitude / c * v
         return y if self.bias is None else y + self.bias
 
@@ -684,7 +739,7 @@ class DoRALinear(LoRALinear):
         if self.rank and not self.detach_norm:
             pull = (-self.scaling * length * (along / c / c))[:, None]  # s ∂c/c
             pulled = pull * self._B
-            grads["lora_A"] = pulled.T @ self.weight + self.scaling * (pulled.T @ self._B) @ self._A
+            grads["lora_A"] = pulled.T @ self.weight + self.scaling * (pulled.T @ self._kept["P"]) @ self._kept["Q"].T
             grads["lora_B"] = pull * self._kept["VA"]
         scaled = length * g
         return scaled, scaled
@@ -694,8 +749,37 @@ class DoRALinear(LoRALinear):
         return weight, None if self.bias is None else self.bias.copy()
 
 
-def _frozen(name: str, value: ArrayLike) -> FloatArray:
+def _frozen(array: FloatArray) -> FloatArray:
     """Return a view that cannot be written to."""
-    view: FloatArray = real_array(name, value).view()
+    view: FloatArray = array.view()
     view.flags.writeable = False
     return view
+
+
+# Checks that all linear layers share.
+
+
+def _weight_and_bias(weight: ArrayLike, bias: ArrayLike | None) -> tuple[FloatArray, FloatArray | None]:
+    W = real_array("weight", weight)
+    if W.ndim != 2 or W.size == 0:
+        raise ValueError(f"weight must be a matrix of shape (out, in), got shape {W.shape}")
+    if bias is None:
+        return W, None
+    b = real_array("bias", bias)
+    if b.shape != W.shape[:1]:
+        raise ValueError(f"bias must have shape {W.shape[:1]} to fit weight, got {b.shape}")
+    return W, b
+
+
+def _inputs(x: ArrayLike, width: int) -> FloatArray:
+    inputs = real_array("x", x)
+    if inputs.shape[-1:] != (width,):
+        raise ValueError(f"x must have a last axis of length {width}, got shape {inputs.shape}")
+    return inputs
+
+
+def _gradient_at(grad_output: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
+    g = real_array("grad_output", grad_output)
+    if g.shape != shape:
+        raise ValueError(f"grad_output must have shape {shape}, got {g.shape}")
+    return g

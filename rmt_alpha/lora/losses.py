@@ -4,8 +4,9 @@
     softmax cross-entropy    log Σ_c exp f_c − f_y
 
 So ``squared`` plus a ridge on the update is the objective of the theory, ``‖Y − XWᵀ‖²/n + γ‖s BA‖²`` (THEORY §1, §9).
-The logarithm is taken around the largest output of each sample, so that no exponential overflows. A value beyond
-float64 is inf.
+The logarithm is taken around the largest output of each sample, so that no exponential overflows; where that is the
+output of the class, it is ``log(1 + Σ_{c≠y} exp(f_c − f_y))``. The gradient there is ``−Σ_{c≠y} p_c`` and not
+``p_y − 1``, with p the softmax. So confident samples keep their digits. A value beyond float64 is inf.
 """
 
 from collections.abc import Callable
@@ -85,6 +86,8 @@ def softmax_cross_entropy(outputs: ArrayLike, targets: ArrayLike) -> tuple[float
     (0.6931, [[0.5, -0.5]])
     """
     f = _outputs(outputs)
+    if isinstance(targets, np.ma.MaskedArray):
+        raise ValueError("targets must not be a masked array: fill or drop the masked entries first")
     try:
         classes = np.asarray(targets)
     except ValueError as error:
@@ -98,12 +101,13 @@ def softmax_cross_entropy(outputs: ArrayLike, targets: ArrayLike) -> tuple[float
     rows, right = f.reshape(-1, f.shape[-1]), (np.arange(classes.size), classes.ravel())
     with np.errstate(over="ignore"):  # inf, as documented
         below = rows - rows.max(axis=1, keepdims=True)
-    gradient = np.exp(below)
-    total = gradient.sum(axis=1)
-    value = float((np.log(total) - below[right]).mean())
-    gradient /= total[:, None]
-    gradient[right] -= 1.0
-    gradient /= classes.size
+    gradient, depth = np.exp(below), below[right]
+    own, gradient[right] = gradient[right], 0.0
+    others = gradient.sum(axis=1)
+    total = own + others
+    value = float(np.where(depth == 0.0, np.log1p(others), np.log(total) - depth).mean())
+    gradient[right] = -others
+    gradient /= (classes.size * total)[:, None]
     return value, gradient.reshape(f.shape)
 
 

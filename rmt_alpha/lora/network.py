@@ -1,18 +1,29 @@
 """Networks of layers: what lies between the adapted layers, and what lies after them.
 
 A network is a `Module` made of modules; its parameters carry the place of their layer, as in ``"0.lora_A"``. `Linear`
-trains its weights themselves: to pre-train a network, or to compare an adapter with full fine-tuning.
+trains its weights themselves: to pre-train a network, or to compare an adapter with full fine-tuning. Where the
+arithmetic of a layer overflows, its network stops with a `ValueError` that says where.
 """
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rmt_alpha._random import Seed, seed_sequence, stream
-from rmt_alpha._validation import FloatArray, integer, real_array
-from rmt_alpha.lora.layers import Arrays, Module
+from rmt_alpha._validation import FloatArray, check_memory, integer, real_array
+from rmt_alpha.lora.layers import (
+    Arrays,
+    LoRALinear,
+    Module,
+    NonFiniteError,
+    _gradient_at,
+    _inputs,
+    _weight_and_bias,
+)
 
 
 class Linear(Module):
@@ -39,15 +50,11 @@ class Linear(Module):
 
     def __init__(self, weight: ArrayLike, bias: ArrayLike | None = None) -> None:
         super().__init__()
-        self.weight = self._trained["weight"] = real_array("weight", weight).copy()
-        if self.weight.ndim != 2 or self.weight.size == 0:
-            raise ValueError(f"weight must be a matrix of shape (out, in), got shape {self.weight.shape}")
-        self.bias = None
-        if bias is not None:
-            self.bias = self._trained["bias"] = real_array("bias", bias).copy()
-            if self.bias.shape != self.weight.shape[:1]:
-                raise ValueError(f"bias must have shape {self.weight.shape[:1]} to fit weight, got {self.bias.shape}")
-        self._x: FloatArray | None = None
+        W, b = _weight_and_bias(weight, bias)
+        self.weight, self.bias = W.copy(), None if b is None else b.copy()
+        self._trained["weight"] = self.weight
+        if self.bias is not None:
+            self._trained["bias"] = self.bias
 
     @classmethod
     def random(cls, in_features: int, out_features: int, seed: Seed = None) -> "Linear":
@@ -68,26 +75,25 @@ class Linear(Module):
         Raises
         ------
         ValueError
-            If a number is not a positive integer.
+            If a number is not a positive integer, or the weights would not fit in memory.
         """
         shape = integer("out_features", out_features), integer("in_features", in_features)
-        weight = stream(seed_sequence(seed)).standard_normal(shape) * math.sqrt(2.0 / shape[1])
+        check_memory("weights of out_features × in_features", 8 * math.prod(shape))
+        weight = stream(seed_sequence(seed), 3).standard_normal(shape) * math.sqrt(2.0 / shape[1])
         return cls(weight, np.zeros(shape[0]))
 
     def forward(self, x: ArrayLike) -> FloatArray:
         """Return the outputs; see `rmt_alpha.lora.layers.Module.forward`."""
-        inputs = real_array("x", x)
-        if inputs.shape[-1:] != self.weight.shape[1:]:
-            raise ValueError(f"x must have a last axis of length {self.weight.shape[1]}, got shape {inputs.shape}")
-        self._x = inputs
+        inputs = _inputs(x, self.weight.shape[1])
+        self._kept = {"x": inputs}
         with np.errstate(all="ignore"):
             y = inputs @ self.weight.T
             return y if self.bias is None else y + self.bias
 
     def backward(self, grad_output: ArrayLike) -> tuple[Arrays, FloatArray]:
         """Return the gradients; see `rmt_alpha.lora.layers.Module.backward`."""
-        x = _seen(self._x)
-        g = _fitting(grad_output, (*x.shape[:-1], len(self.weight)))
+        x = self._seen()["x"]
+        g = _gradient_at(grad_output, (*x.shape[:-1], len(self.weight)))
         rows = g.reshape(-1, len(self.weight))
         with np.errstate(all="ignore"):
             grads = {"weight": rows.T @ x.reshape(-1, x.shape[-1])}
@@ -99,34 +105,37 @@ class Linear(Module):
 class ReLU(Module):
     """The positive part of every entry; its derivative at 0 is 0."""
 
-    _x: FloatArray | None = None
+    def __init__(self) -> None:
+        super().__init__()
 
     def forward(self, x: ArrayLike) -> FloatArray:
         """Return the outputs; see `rmt_alpha.lora.layers.Module.forward`."""
-        self._x = real_array("x", x)
-        return np.maximum(self._x, 0.0)
+        inputs = real_array("x", x)
+        self._kept = {"x": inputs}
+        return np.maximum(inputs, 0.0)
 
     def backward(self, grad_output: ArrayLike) -> tuple[Arrays, FloatArray]:
         """Return the gradients; see `rmt_alpha.lora.layers.Module.backward`."""
-        x = _seen(self._x)
-        return {}, np.where(x > 0.0, _fitting(grad_output, x.shape), 0.0)
+        x = self._seen()["x"]
+        return {}, np.where(x > 0.0, _gradient_at(grad_output, x.shape), 0.0)
 
 
 class Tanh(Module):
     """The hyperbolic tangent of every entry."""
 
-    _y: FloatArray | None = None
+    def __init__(self) -> None:
+        super().__init__()
 
     def forward(self, x: ArrayLike) -> FloatArray:
         """Return the outputs; see `rmt_alpha.lora.layers.Module.forward`."""
         y: FloatArray = np.tanh(real_array("x", x))
-        self._y = y.copy()  # what is returned may be changed
+        self._kept = {"y": y.copy()}  # what is returned may be changed
         return y
 
     def backward(self, grad_output: ArrayLike) -> tuple[Arrays, FloatArray]:
         """Return the gradients; see `rmt_alpha.lora.layers.Module.backward`."""
-        y = _seen(self._y)
-        return {}, _fitting(grad_output, y.shape) * (1.0 - y) * (1.0 + y)
+        y = self._seen()["y"]
+        return {}, _gradient_at(grad_output, y.shape) * (1.0 - y) * (1.0 + y)
 
 
 class Sequential(Module):
@@ -169,7 +178,9 @@ class Sequential(Module):
     def forward(self, x: ArrayLike) -> FloatArray:
         """Return the outputs; see `rmt_alpha.lora.layers.Module.forward`."""
         y = real_array("x", x)
-        for layer in self.layers:
+        for place, layer in enumerate(self.layers):
+            if place and not np.isfinite(y).all():
+                raise NonFiniteError(f"x or the parameters must be smaller: the outputs of layer {place - 1} overflow")
             y = layer.forward(y)
         return y
 
@@ -190,6 +201,8 @@ class Sequential(Module):
         later: list[Arrays] = []
         for layer in reversed(self.layers[1:]):
             own, g = layer.backward(g)
+            if not np.isfinite(g).all():
+                raise NonFiniteError("grad_output or the parameters must be smaller: a gradient at a layer overflows")
             later.insert(0, own)
         return later, g
 
@@ -202,28 +215,71 @@ class Sequential(Module):
         values, grads = zip(*(layer.update_penalty() for layer in self.layers), strict=True)
         return sum(values), self._named(grads)
 
+    def merge(self) -> Self:
+        """Run all adapted layers on merged weights until `unmerge`; the layers' own `merge` returns these.
+
+        Returns
+        -------
+        Sequential
+            The network itself.
+        """
+        for layer in self._adapters():
+            layer.merge()
+        return self
+
+    def unmerge(self) -> Self:
+        """Run on frozen weights and adapters again.
+
+        Returns
+        -------
+        Sequential
+            The network itself.
+        """
+        for layer in self._adapters():
+            layer.unmerge()
+        return self
+
+    def disable(self) -> AbstractContextManager[Any]:
+        """Run all adapted layers as the frozen ones from now on.
+
+        Returns
+        -------
+        contextlib.AbstractContextManager
+            A context that puts every layer back as it was: ``with network.disable(): …``.
+        """
+        context = ExitStack()
+        for layer in self._adapters():
+            context.push(layer.disable())
+        return context
+
+    def enable(self) -> Self:
+        """Undo `disable` in all layers.
+
+        Returns
+        -------
+        Sequential
+            The network itself.
+        """
+        for layer in self._adapters():
+            layer.enable()
+        return self
+
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Copy a state into all layers; see `rmt_alpha.lora.layers.Module.load_state_dict`."""
-        if any(getattr(layer, "merged", False) for layer in self._leaves):
+        if any(layer.merged for layer in self._adapters()):
             raise RuntimeError("a merged layer takes no state: call unmerge() first")
         super().load_state_dict(state)
 
     def _state(self) -> Arrays:
         return self._named(layer._state() for layer in self.layers)
 
+    def _adapters(self) -> tuple[LoRALinear, ...]:
+        return tuple(adapter for layer in self.layers for adapter in layer._adapters())
+
+    def _forget(self) -> None:
+        for layer in self.layers:
+            layer._forget()
+
     @staticmethod
     def _named(arrays: Iterable[Arrays]) -> Arrays:
         return {f"{place}.{name}": array for place, own in enumerate(arrays) for name, array in own.items()}
-
-
-def _seen(kept: FloatArray | None) -> FloatArray:
-    if kept is None:
-        raise RuntimeError("backward needs a forward pass before it")
-    return kept
-
-
-def _fitting(grad_output: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
-    g = real_array("grad_output", grad_output)
-    if g.shape != shape:
-        raise ValueError(f"grad_output must have shape {shape}, got {g.shape}")
-    return g

@@ -8,7 +8,8 @@ With g the gradient, ε and the decay rates those of the rule, ν the learning r
     AdamW    θ ← (1 − ν weight_decay) θ first, then Adam
 
 An optimizer is a frozen description; `start` returns what it remembers of a set of parameters. The conventions are
-those of PyTorch. References: Adam arXiv 1412.6980, AdamW 1711.05101.
+those of PyTorch. Overflow gives inf or nan, without a warning: a g² beyond float64 makes v inf, and Adam would stand
+still for ever, which `train` reports as divergence. References: Adam arXiv 1412.6980, AdamW 1711.05101.
 """
 
 from dataclasses import dataclass, field
@@ -21,8 +22,16 @@ from rmt_alpha.lora.layers import Arrays
 
 
 @dataclass
-class Memory:
-    """What a rule remembers: the number of steps, and averages shaped like the parameters."""
+class State:
+    """The state of a rule.
+
+    Parameters
+    ----------
+    steps : int
+        Number of steps made.
+    first, second : dict of str to ndarray
+        Averages of gradients and of their squares, shaped like the parameters.
+    """
 
     steps: int = 0
     first: Arrays = field(default_factory=dict)
@@ -37,11 +46,32 @@ class Optimizer(Protocol):
     def learning_rate(self) -> float:
         """Learning rate before any decay."""
 
-    def start(self, parameters: Arrays) -> Memory:
-        """Return the memory of a rule that has not made a step."""
+    def start(self, parameters: Arrays) -> State:
+        """Return the state of a rule that has not made a step.
 
-    def step(self, parameters: Arrays, grads: Arrays, memory: Memory, learning_rate: float) -> None:
-        """Move the parameters in place."""
+        Parameters
+        ----------
+        parameters : dict of str to ndarray
+            What it will move.
+
+        Returns
+        -------
+        State
+            To be given to every `step`.
+        """
+
+    def step(self, parameters: Arrays, grads: Arrays, state: State, learning_rate: float) -> None:
+        """Move the parameters in place.
+
+        Parameters
+        ----------
+        parameters, grads : dict of str to ndarray
+            Parameters and their gradients.
+        state : State
+            What `start` returned, updated too.
+        learning_rate : float
+            Learning rate of this step.
+        """
 
 
 @dataclass(frozen=True)
@@ -68,15 +98,16 @@ class SGD:
         real("learning_rate", self.learning_rate, 0.0, open_low=True)
         real("momentum", self.momentum, 0.0, 1.0, open_high=True)
 
-    def start(self, parameters: Arrays) -> Memory:
-        """Return the memory of a rule that has not made a step."""
-        return Memory(first={name: np.zeros_like(array) for name, array in parameters.items()})
+    def start(self, parameters: Arrays) -> State:
+        """Return the state of a rule that has not made a step."""
+        return State(first={name: np.zeros_like(array) for name, array in parameters.items()})
 
-    def step(self, parameters: Arrays, grads: Arrays, memory: Memory, learning_rate: float) -> None:
+    @np.errstate(over="ignore", invalid="ignore")
+    def step(self, parameters: Arrays, grads: Arrays, state: State, learning_rate: float) -> None:
         """Move the parameters in place."""
-        memory.steps += 1
+        state.steps += 1
         for name, array in parameters.items():
-            velocity = memory.first[name]
+            velocity = state.first[name]
             velocity *= self.momentum
             velocity += grads[name]
             array -= learning_rate * velocity
@@ -111,18 +142,19 @@ class Adam:
             raise ValueError(f"betas must be two numbers, got {self.betas!r}")
         real("eps", self.eps, 0.0, open_low=True)
 
-    def start(self, parameters: Arrays) -> Memory:
-        """Return the memory of a rule that has not made a step."""
+    def start(self, parameters: Arrays) -> State:
+        """Return the state of a rule that has not made a step."""
         first, second = ({name: np.zeros_like(array) for name, array in parameters.items()} for _ in range(2))
-        return Memory(first=first, second=second)
+        return State(first=first, second=second)
 
-    def step(self, parameters: Arrays, grads: Arrays, memory: Memory, learning_rate: float) -> None:
+    @np.errstate(over="ignore", invalid="ignore")
+    def step(self, parameters: Arrays, grads: Arrays, state: State, learning_rate: float) -> None:
         """Move the parameters in place."""
-        memory.steps += 1
+        state.steps += 1
         b1, b2 = self.betas
-        c1, c2 = 1.0 - b1**memory.steps, 1.0 - b2**memory.steps
+        c1, c2 = 1.0 - b1**state.steps, 1.0 - b2**state.steps
         for name, array in parameters.items():
-            g, m, v = grads[name], memory.first[name], memory.second[name]
+            g, m, v = grads[name], state.first[name], state.second[name]
             m *= b1
             m += (1.0 - b1) * g
             v *= b2
@@ -157,8 +189,9 @@ class AdamW(Adam):
         super().__post_init__()
         real("weight_decay", self.weight_decay, 0.0)
 
-    def step(self, parameters: Arrays, grads: Arrays, memory: Memory, learning_rate: float) -> None:
+    @np.errstate(over="ignore", invalid="ignore")
+    def step(self, parameters: Arrays, grads: Arrays, state: State, learning_rate: float) -> None:
         """Move the parameters in place."""
         for array in parameters.values():
             array *= 1.0 - learning_rate * self.weight_decay
-        super().step(parameters, grads, memory, learning_rate)
+        super().step(parameters, grads, state, learning_rate)

@@ -8,13 +8,16 @@ and every T-th step α follows the gradient of the loss on a *held-out* batch, t
 are AdamW (learning rate 1e-4, betas .9 and .99, linear decay) for θ, Adam (5e-3) for α and T = 10; they are the
 defaults. With one output, squared loss and γ > 0, θ converges to the ridge classifier of THEORY §1 for the α of the
 moment: exactly so under Adam or SGD, since AdamW's weight decay is one more pull, on A and B apart. Where α comes to
-rest is not the α of highest accuracy: `rmt_alpha.trained_alpha`.
+rest is not the α of highest accuracy: `rmt_alpha.trained_alpha`. Without held-out data α follows the loss on the
+training data, which is not the paper's procedure: what the adapter has fitted already counts as evidence then.
 
 Stopping rule: `steps` steps; with patience, the first `patience` observations in a row without a new least validation
-loss. A number that is no longer finite ends the training as diverged.
+loss. A number that is no longer finite ends the training as diverged; so does a squared gradient beyond float64, after
+which Adam would stand still.
 
 Randomness: minibatches of the training data and of the held-out data have streams of their own, so that the order of
-one does not depend on the other. Cost: one forward and one backward pass a step.
+one does not depend on the other. Cost: one forward and one backward pass a step, and before the first step one forward
+pass over all data, in slices of 256 rows or of the minibatch, whichever is more, to refuse what does not fit.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,8 +30,8 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from rmt_alpha._random import Seed, seed_sequence, stream
-from rmt_alpha._validation import FloatArray, integer, real, real_array
-from rmt_alpha.lora.layers import Arrays, Module
+from rmt_alpha._validation import FloatArray, boolean, check_memory, integer, real, real_array
+from rmt_alpha.lora.layers import Arrays, Module, NonFiniteError
 from rmt_alpha.lora.losses import LOSSES, Loss
 from rmt_alpha.lora.optimizers import Adam, AdamW, Optimizer
 
@@ -43,6 +46,9 @@ Decay = Callable[[float], float]
 
 Data = tuple[FloatArray, NDArray[Any]]
 T = TypeVar("T")
+
+_SLICE = 256
+"""Rows looked at together before the first step, unless a minibatch has more."""
 
 DECAYS: dict[str, Decay] = {"linear": lambda done: 1.0 - done, "constant": lambda done: 1.0}  # noqa: ARG005
 """The decays by name."""
@@ -92,6 +98,8 @@ class _Diary:
     alpha_loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
     validation_steps: list[int] = field(default_factory=list)
+    best: int = 0
+    """Which observation was the first with the least loss."""
 
     def note_alpha(self, alphas: Arrays) -> None:
         self.alpha.append({name: array.copy() for name, array in alphas.items()})
@@ -100,11 +108,8 @@ class _Diary:
     def note_validation(self, value: float) -> None:
         self.validation_loss.append(value)
         self.validation_steps.append(len(self.loss))
-
-    @property
-    def best(self) -> int:
-        """Which observation was the first with the least loss."""
-        return int(np.argmin(self.validation_loss))
+        if value < self.validation_loss[self.best]:
+            self.best = len(self.validation_loss) - 1
 
     @property
     def idle(self) -> int:
@@ -124,19 +129,20 @@ class _Diary:
         )
 
 
-class _DivergedError(ValueError):
-    """A number of the model is not finite."""
+def _expect_finite(*arrays: ArrayLike) -> None:
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise NonFiniteError("a number is not finite")
 
 
 @contextmanager
-def _diverging() -> Iterator[None]:
-    """Tell divergence from other errors: inputs are finite, so what a layer or a loss refuses came from the model."""
+def _before_a_step(name: str) -> Iterator[None]:
+    """Name the data on which the model has no finite loss or squared gradient before it was trained."""
     try:
         yield
-    except ValueError as error:
-        if "must be finite" not in str(error):
-            raise
-        raise _DivergedError(str(error)) from None
+    except NonFiniteError as error:
+        raise ValueError(
+            f"{name} must be smaller, or the weights: the loss or its squared gradient is not finite before any step"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -146,21 +152,31 @@ class _Objective:
     model: Module
     loss: Loss
 
-    @_diverging()
     def value(self, batch: Data) -> float:
-        value, _ = self.loss(self.model.forward(batch[0]), batch[1])
-        return real("loss", value)
+        return self._at_outputs(batch)[0]
 
-    @_diverging()
     def gradients(self, batch: Data, ridge: float = 0.0) -> tuple[float, Arrays]:
-        value, gradient = self.loss(self.model.forward(batch[0]), batch[1])
+        value, gradient = self._at_outputs(batch)
+        _expect_finite(gradient)
         grads = self.model.parameter_gradients(gradient)
         if ridge:
             size, pull = self.model.update_penalty()
             value += ridge * size
             for name, array in pull.items():
                 grads[name] += ridge * array
-        return real("loss", value), grads
+            _expect_finite(value)
+        return value, grads
+
+    def _at_outputs(self, batch: Data) -> tuple[float, FloatArray]:
+        """Return the loss and its gradient at the outputs."""
+        outputs = self.model.forward(batch[0])
+        _expect_finite(outputs)
+        result: object = self.loss(outputs, batch[1])
+        if not (isinstance(result, tuple | list) and len(result) == 2):
+            raise ValueError(f"loss must return a value and a gradient, got {result!r}")
+        value = real("loss", result[0], infinite=True, nan=True)
+        _expect_finite(value)
+        return value, real_array("loss", result[1], infinite=True, nan=True)
 
 
 class _Descent:
@@ -168,11 +184,12 @@ class _Descent:
 
     def __init__(self, parameters: Arrays, optimizer: Optimizer, decay: Decay) -> None:
         self.parameters, self.optimizer, self.decay = parameters, optimizer, decay
-        self.memory = optimizer.start(parameters)
+        self.state = optimizer.start(parameters)
 
     def step(self, grads: Arrays, done: float) -> None:
         rate = self.optimizer.learning_rate * self.decay(done)
-        self.optimizer.step(self.parameters, grads, self.memory, rate)
+        self.optimizer.step(self.parameters, grads, self.state, rate)
+        _expect_finite(*self.state.second.values())
 
 
 @np.errstate(over="ignore", invalid="ignore")  # looked for in the results
@@ -203,8 +220,8 @@ def train(
     Parameters
     ----------
     model : Module
-        A layer or a network. Its parameters called ``alpha`` are trained as α, all others as the adapter; there may be
-        none of either, not of both.
+        A layer or a network, neither merged nor disabled. Its parameters called ``alpha`` are trained as α, all others
+        as the adapter; there may be none of either, not of both.
     inputs : array_like, shape (n, ...)
         Training inputs.
     targets : array_like, shape (n, ...)
@@ -212,7 +229,8 @@ def train(
     loss : {"squared", "cross_entropy"} or callable, default "squared"
         Name of a loss of `rmt_alpha.lora.losses`, or a function that returns a value and its gradient.
     ridge : float, default 0
-        Penalty γ ≥ 0 on the squared length of the additive updates ``s BA`` (not on B and A apart).
+        Penalty γ ≥ 0 on the squared length of the additive updates ``s BA`` (not on B and A apart); 0 where there are
+        none.
     steps : int, default 1000
         Number of steps at most.
     batch_size : int, optional
@@ -227,7 +245,7 @@ def train(
     alpha_optimizer : Optimizer, default Adam(5e-3)
         Rule for α.
     alpha_every : int, default 10
-        Number T of steps of the adapter before each step of α.
+        Number T of steps of the adapter before each step of α, at most `steps`.
     alpha_batch_size : int, optional
         Samples in a minibatch for α; all of them by default, and the whole batch that a function returns.
     alpha_decay : {"linear", "constant"}
@@ -270,17 +288,24 @@ def train(
     >>> layer = AlphaLoRALinear(source, rank=1, seed=0)
     >>> history = train(layer, X[:40], y[:40], held_out=(X[40:], y[40:]), ridge=1.0, steps=4000)
     >>> history.alpha["alpha"][[0, -1]].round(2)
-    array([1.  , 0.32])
+    array([1. , 0.3])
     """
     if not isinstance(model, Module):
         raise ValueError(f"model must be a Module of rmt_alpha.lora, got {type(model).__name__}")
+    if any(adapter.merged or adapter.disabled for adapter in model._adapters()):
+        raise ValueError("model must be neither merged nor disabled to be trained: call unmerge() and enable() first")
     parameters = model.parameters()
     if not parameters:
         raise ValueError("model must have parameters to train, got none")
     alphas = {name: array for name, array in parameters.items() if name.rpartition(".")[2] == "alpha"}
     measure = _choice("loss", loss, LOSSES) if not callable(loss) else loss
     ridge, steps = real("ridge", ridge, 0.0), integer("steps", steps)
+    if ridge and not model.update_penalty()[1]:
+        raise ValueError(f"ridge must be 0 for a model without an additive update, got {ridge!r}")
+    check_memory("the history of so many steps", 8 * steps)
     alpha_every, validate_every = integer("alpha_every", alpha_every), integer("validate_every", validate_every)
+    if alphas and alpha_every > steps:
+        raise ValueError(f"alpha_every must be at most steps, {steps}, for alpha to be trained, got {alpha_every}")
     for name, rule in (("optimizer", optimizer), ("alpha_optimizer", alpha_optimizer)):
         if isinstance(rule, type) or not isinstance(rule, Optimizer):
             raise ValueError(f"{name} must be an optimizer such as Adam(), got {rule!r}")
@@ -291,26 +316,28 @@ def train(
         patience = integer("patience", patience)
         if validation is None:
             raise ValueError(f"patience must be None without validation data, got {patience}")
-    if not isinstance(progress, bool | np.bool_):
-        raise ValueError(f"progress must be True or False, got {progress!r}")
+    progress = boolean("progress", progress)
 
     root = seed_sequence(seed)
     data = _data("inputs", (inputs, targets))
     batches = _batches("batch_size", data, batch_size, stream(root, 0))
     if held_out is not None and not alphas:
         raise ValueError("held_out must be None for a model without a trained alpha, which alone would use it")
+    apart = None
     if callable(held_out):
         if alpha_batch_size is not None:
             raise ValueError(f"alpha_batch_size must be None where held_out draws batches, got {alpha_batch_size!r}")
-        apart, draws = data, _drawn(held_out, stream(root, 1))
+        draws = _drawn(held_out, stream(root, 1))
     else:
-        apart = data if held_out is None else _data("held_out", held_out)
-        draws = _batches("alpha_batch_size", apart, alpha_batch_size, stream(root, 1))
+        apart = None if held_out is None else _data("held_out", held_out)
+        draws = _batches("alpha_batch_size", apart or data, alpha_batch_size, stream(root, 1))
     watched = None if validation is None else _data("validation", validation)
 
     objective, diary = _Objective(model, measure), _Diary()
-    for known in (data, apart):  # what does not fit is refused before anything is changed
-        objective.value(known)
+    for name, known, size in (("inputs", data, batch_size), ("held_out", apart, alpha_batch_size)):
+        with _before_a_step(name):  # what does not fit is refused before anything is changed
+            for part in _slices(known, size) if known else ():
+                objective.value(part)
     best_state: Arrays = {}
 
     def observe(known: Data) -> None:
@@ -320,7 +347,8 @@ def train(
 
     diary.note_alpha(alphas)
     if watched is not None:
-        observe(watched)
+        with _before_a_step("validation"):
+            observe(watched)
     try:
         for step in tqdm(range(1, steps + 1), disable=not progress, desc="training", unit="step"):
             done = (step - 1) / steps
@@ -336,14 +364,17 @@ def train(
                 observe(watched)
                 if diary.idle == patience:
                     break
-        if not all(np.isfinite(array).all() for array in parameters.values()):
-            raise _DivergedError("parameters must be finite")
-    except _DivergedError as error:
+        _expect_finite(*parameters.values())
+    except NonFiniteError as error:
+        if not diary.loss:
+            with _before_a_step("inputs"):
+                raise
         diverged = f"the learning rate must be smaller: the training diverged after {len(diary.loss)} steps"
         raise ValueError(diverged) from error
     finally:
         if patience is not None:
             model.load_state_dict(best_state)
+        model._forget()
     return diary.closed(
         best_step=len(diary.loss) if patience is None else diary.validation_steps[diary.best],
         stopped_early=patience is not None and diary.idle >= patience,
@@ -361,13 +392,25 @@ def _data(name: str, batch: object) -> Data:
     if not (isinstance(batch, tuple | list) and len(batch) == 2):
         raise ValueError(f"{name} must be a pair of inputs and targets, got {type(batch).__name__}")
     inputs = real_array(name, batch[0])
+    if isinstance(batch[1], np.ma.MaskedArray):
+        raise ValueError(f"{name} must not have a masked array of targets: fill or drop the masked entries first")
     try:
         targets = np.asarray(batch[1])
     except ValueError as error:
         raise ValueError(f"{name} must have targets that are an array: {error}") from None
+    if targets.dtype.kind == "f" and not np.isfinite(targets).all():
+        raise ValueError(f"{name} must have targets that are finite, got one that is not")
     if inputs.ndim == 0 or targets.ndim == 0 or len(inputs) != len(targets) or not len(inputs):
         raise ValueError(f"{name} must have as many rows as its targets, got shapes {inputs.shape}, {targets.shape}")
     return inputs, targets
+
+
+def _slices(data: Data, size: int | None) -> Iterator[Data]:
+    """Yield all data in order, in batches of at least `_SLICE` rows."""
+    inputs, targets = data
+    size = len(inputs) if size is None else max(int(size), _SLICE)
+    for first in range(0, len(inputs), size):
+        yield inputs[first : first + size], targets[first : first + size]
 
 
 def _drawn(draw: Draw, rng: np.random.Generator) -> Iterator[Data]:

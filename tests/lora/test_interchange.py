@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+import rmt_alpha as ra
 from rmt_alpha.lora.interchange import from_peft, glora_config, load_peft, peft_config, save_peft, to_glora, to_peft
 from rmt_alpha.lora.layers import AlphaLoRALinear, DoRALinear, LoRALinear
 from tests.lora.test_layers import randomise
@@ -77,7 +78,8 @@ def as_peft_computes(arrays, config, path, weight, bias, x):
 def test_what_is_exported_determines_the_layers(method):
     layers = adapter(method)
     arrays, config = to_peft(layers), json.loads(json.dumps(peft_config(layers)))
-    assert config["target_modules"] == list(layers)
+    others = [f"block.{path}" for path in layers] + [path.replace(".", "x") + "x" for path in layers]
+    assert [path for path in [*layers, *others] if re.fullmatch(config["target_modules"], path)] == list(layers)
     for path, own in layers.items():
         y = as_peft_computes(arrays, config, path, own.weight, own.bias, X)
         assert y == pytest.approx(own.forward(X), rel=1e-12, abs=1e-12)
@@ -138,9 +140,13 @@ def test_what_is_exported_are_copies():
 
 
 def test_single_precision_and_lists_are_read():
-    states = from_peft({f"{PREFIX}x.y.lora_B.weight": np.ones((3, 2), np.float32), f"{PREFIX}x.y.ia3_l": [[1], [2]]})
+    factors = {"lora_B.weight": np.ones((3, 2), np.float32), "lora_A.weight": [[1], [2]]}
+    states = from_peft(
+        {f"{PREFIX}x.y.{name}": array for name, array in factors.items()} | {f"{PREFIX}x.ia3_l": [[1], [2]]}
+    )
     assert states["x.y"]["lora_B"].dtype == np.float64
-    assert states["x.y"]["ia3_l"].tolist() == [1.0, 2.0]
+    assert states["x.y"]["lora_A"].tolist() == [[1.0], [2.0]]
+    assert states["x"]["ia3_l"].tolist() == [1.0, 2.0]
 
 
 # GLoRA
@@ -238,17 +244,66 @@ def test_more_that_is_refused(tmp_path):
         ({f"{PREFIX}a.lora_magnitude_vector": np.ones((2, 1))}, r"magnitude_vector has shape \(2, 1\)"),
         ({f"{PREFIX}a.ia3_l": np.ones((2, 2))}, r"ia3_l has shape \(2, 2\)"),
         ({f"{PREFIX}a.ia3_l": [[np.nan]]}, "a.ia3_l must be finite"),
+        ({}, "arrays must be a mapping .* with at least one, got {}"),
+        (None, "arrays must be a mapping .* got None"),
+        ([1], "arrays must be a mapping"),
+        ({3: np.ones((1, 2))}, "arrays must have names .* got 3"),
     ):
         with pytest.raises(ValueError, match=message):
             from_peft(arrays)
+    shapes = {"lora_A.weight": (2, 3), "lora_B.weight": (4, 2), "lora_magnitude_vector": (4,), "ia3_l": (1, 3)}
+    for change in (
+        {"lora_A.weight": None},
+        {"lora_B.weight": None},
+        {"lora_A.weight": None, "lora_B.weight": None},
+        {"lora_B.weight": (4, 5)},
+        {"lora_magnitude_vector": (3,)},
+        {"ia3_l": (1, 3)},
+    ):
+        given = {name: shape for name, shape in ({**shapes, "ia3_l": None} | change).items() if shape}
+        with pytest.raises(ValueError, match=r"arrays must be those of one method, .* at 'a\.b'"):
+            from_peft({f"{PREFIX}a.b.{name}": np.ones(shape) for name, shape in given.items()})
     np.save(tmp_path / "one.npy", np.ones(3))
-    with pytest.raises(ValueError, match=r"path must be an \.npz file"):
+    with pytest.raises(ValueError, match=r"path must be a whole \.npz file"):
         load_peft(tmp_path / "one.npy")
     np.savez(tmp_path / "objects.npz", **{f"{PREFIX}a.ia3_l": np.array([{}])})
-    with pytest.raises(ValueError, match="allow_pickle=False"):
+    with pytest.raises(ValueError, match=r"path must be a whole \.npz file .* allow_pickle=False"):
         load_peft(tmp_path / "objects.npz")
     with pytest.raises(FileNotFoundError):
         load_peft(tmp_path / "missing.npz")
+
+
+def test_damaged_files_are_refused(tmp_path):
+    path = tmp_path / "adapter.npz"
+    save_peft(path, adapter("LoRA"))
+    whole = path.read_bytes()
+    broken = bytearray(whole)
+    broken[len(whole) // 3] ^= 255
+    for content in (b"", whole[: len(whole) // 2], whole[:4], bytes(broken), b"text"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"path must be a whole \.npz file"):
+            load_peft(path)
+    np.savez(path)
+    with pytest.raises(ValueError, match=r"arrays must be a mapping .* with at least one"):
+        load_peft(path)
+    for nonsense in (3, None, object()):
+        with pytest.raises(ValueError, match="path must be the path of a file"):
+            load_peft(nonsense)
+        with pytest.raises(ValueError, match="path must be the path of a file"):
+            save_peft(nonsense, adapter("LoRA"))
+
+
+def test_overflow_gives_no_warnings():
+    own = layer(AlphaLoRALinear, rank=1, lora_alpha=1e10, alpha=0.5)
+    own.parameters()["lora_B"][:] = 1e300
+    assert np.isinf(to_glora({"a": own})[f"{PREFIX}a.glora_B.Xd"]).all()
+
+
+def test_the_functions_are_beside_the_layers():
+    assert ra.lora.interchange.to_peft is ra.lora.to_peft is to_peft
+    for name in ("from_peft", "peft_config", "save_peft", "load_peft", "to_glora", "glora_config"):
+        assert name in ra.lora.__all__
+        assert getattr(ra.lora, name) is getattr(ra.lora.interchange, name)
 
 
 def test_patterns_are_of_their_own_module_only():

@@ -4,6 +4,7 @@ import copy
 import math
 import pickle
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rmt_alpha.lora.layers import AlphaLoRALinear, DoRALinear, LoRALinear, Module
+from rmt_alpha.lora.network import Linear
 
 STEP = 1e-30
 CLASSES = {"LoRALinear": LoRALinear, "AlphaLoRALinear": AlphaLoRALinear, "DoRALinear": DoRALinear}
@@ -169,6 +171,85 @@ def test_the_norm_of_a_row_that_the_update_nearly_cancels(close):
     assert layer.forward(x) == pytest.approx(expected, rel=1e-14 / close, abs=1e-13 / close)
     c, _ = layer._norm()
     assert c == pytest.approx(np.linalg.norm(V, axis=1), rel=1e-15 / close + 1e-13)
+
+
+def exact_rows(layer):
+    """Rows of V = W₀ + s BA in 60 digits."""
+    A, B = (layer.parameters()[name] for name in ("lora_A", "lora_B"))
+    W, factors = mpmath.matrix(layer.weight.tolist()), (mpmath.matrix(B.tolist()), mpmath.matrix(A.tolist()))
+    return W + mpmath.mpf(layer.scaling) * (factors[0] * factors[1])
+
+
+@pytest.mark.parametrize("close", [0.03, 2e-3, 1e-5, 1e-8, 1e-12])
+def test_the_norm_of_a_short_row_keeps_the_digits_that_the_row_has(close):
+    """W₀ + sBA at one part in 1/close, in numbers of few bits: V itself is exact, and so must c be."""
+    W, short = np.array([[3.0, -1.0, 2.0], [1.0, 2.0, 0.5]]), 2.0 ** round(math.log2(close))
+    layer = DoRALinear(W, rank=1, lora_alpha=0.5, seed=0)
+    layer.parameters()["lora_A"][:], layer.parameters()["lora_B"][:, 0] = W[0], [2.0 * (short - 1.0), 0.25]
+    with mpmath.workdps(60):
+        expected = [float(mpmath.norm(exact_rows(layer)[i, :])) for i in range(2)]
+    assert expected[0] == pytest.approx(short * math.sqrt(14.0))
+    assert layer._norm()[0] == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize("t", [1e2, 1e4, 1e6])
+def test_rows_of_a_that_are_nearly_the_same_cost_no_more_digits_than_the_update_itself(t):
+    """BA = t (A₁ − A₂) loses log₁₀ t digits; products like AAᵀ would lose twice as many."""
+    rng = np.random.default_rng(4)
+    layer = DoRALinear(rng.standard_normal((3, 6)), rank=2, lora_alpha=3.0, seed=1)
+    A, B = (layer.parameters()[name] for name in ("lora_A", "lora_B"))
+    A[1] = A[0] + rng.standard_normal(6) / t
+    B[:] = np.outer([1.0, -0.7, 2.0], [t, -t])
+    x, g, allowed = rng.standard_normal((4, 6)), rng.standard_normal((4, 3)), 1e-14 * t
+    y, c = layer.forward(x), layer._norm()[0]
+    grads, (value, pull) = layer.backward(g)[0], layer.update_penalty()
+    with mpmath.workdps(60):
+        V = exact_rows(layer)
+        norms = [mpmath.norm(V[i, :]) for i in range(3)]
+        updates = V - mpmath.matrix(layer.weight.tolist())
+        m, s = mpmath.matrix(layer.parameters()["lora_magnitude_vector"].tolist()), mpmath.mpf(layer.scaling)
+        unit = mpmath.matrix([[V[i, j] / norms[i] for j in range(6)] for i in range(3)])
+        G = mpmath.matrix(g.T.tolist()) * mpmath.matrix(x.tolist())  # the gradient at W
+        along = [mpmath.fsum(G[i, j] * unit[i, j] for j in range(6)) for i in range(3)]
+        at_V = mpmath.matrix(
+            [[m[i] / norms[i] * (G[i, j] - along[i] * unit[i, j]) for j in range(6)] for i in range(3)]
+        )
+        left, right = mpmath.matrix(B.tolist()), mpmath.matrix(A.tolist())
+        expected = {
+            "c": mpmath.matrix(norms).T,
+            "y": mpmath.matrix(x.tolist()) * mpmath.matrix([[m[i] * unit[i, j] for i in range(3)] for j in range(6)]),
+            "lora_A": s * left.T * at_V,
+            "lora_B": s * at_V * right.T,
+            "penalty": mpmath.matrix([[mpmath.fsum(u**2 for u in updates)]]),
+            "pull of A": 2 * s * left.T * updates,
+            "pull of B": 2 * s * updates * right.T,
+        }
+        expected = {name: np.array(array.tolist(), float) for name, array in expected.items()}
+    found = {"c": c, "y": y, "penalty": value, "lora_A": grads["lora_A"], "lora_B": grads["lora_B"]}
+    found |= {"pull of A": pull["lora_A"], "pull of B": pull["lora_B"]}
+    for name, array in found.items():
+        off = np.abs(array - expected[name]).max() / np.abs(expected[name]).max()
+        assert off < allowed, (name, off)
+
+
+def test_the_penalty_is_not_negative_where_factors_have_less_than_their_rank():
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        layer = LoRALinear(np.zeros((4, 5)) + 1.0, rank=3, seed=seed)
+        A, B = (layer.parameters()[name] for name in ("lora_A", "lora_B"))
+        A[:], B[:] = np.outer([1.0, 2.0, -1.0], rng.standard_normal(5)), rng.standard_normal((4, 3))
+        B[:, 2] = B[:, 0] + 2.0 * B[:, 1]  # BA = 0
+        assert 0.0 <= layer.update_penalty()[0] < 1e-28
+
+
+@pytest.mark.parametrize("size", [1e155, 1e160, 1e200])
+def test_a_norm_whose_square_overflows(size):
+    layer = DoRALinear([[1.0, 2.0], [3.0, 4.0]], rank=1, seed=0)
+    layer.parameters()["lora_A"][:], layer.parameters()["lora_B"][:] = [0.3, -0.4], [[size], [0.5]]
+    expected = np.array([[0.6, -0.8], [3.15, 3.8]])
+    expected *= np.array([[5**0.5], [5.0 / np.hypot(3.15, 3.8)]])
+    assert layer.forward([1.0, 0.5]) == pytest.approx(expected @ [1.0, 0.5], rel=1e-12)
+    assert layer.merge()[0] == pytest.approx(expected, rel=1e-12)
 
 
 def test_rows_of_any_length_keep_their_digits():
@@ -334,6 +415,7 @@ def test_parameter_counts():
         ({"alpha": [0.5]}, r"alpha must have shape \(\), got \(1,\)"),
         ({"lora_B": np.full((3, 2), np.nan)}, "lora_B must be finite"),
         ({"lora_B": "text"}, "lora_B must be real numbers"),
+        ({1: 0.0}, "state must have the names .* got .1, 'alpha'"),
     ],
 )
 def test_a_state_that_does_not_fit_changes_nothing(change, message):
@@ -394,6 +476,8 @@ def test_copies_are_independent_and_whole(kind, options, duplicate):
     assert np.abs(other.forward(x) - before).max() > 1e-3
     assert not other.weight.flags.writeable
     assert other.bias is None or not other.bias.flags.writeable
+    with pytest.raises(RuntimeError, match="backward needs a forward pass before it"):
+        duplicate(layer).backward(np.ones((4, 3)))  # what is kept for it is not copied
 
 
 # Initialisation
@@ -420,6 +504,13 @@ def test_laws_of_the_initial_factor():
     uniform = LoRALinear(W, rank=5, init="uniform", seed=0).parameters()["lora_A"]
     assert stats.kstest(uniform.ravel(), stats.uniform(-1 / 20, 2 / 20).cdf).pvalue > 1e-3
     assert np.abs(uniform).max() <= 1 / 20
+
+
+def test_the_stream_is_the_layers_own():
+    """It is not what a user draws from the same seed, nor that of another kind of layer."""
+    A = LoRALinear(np.ones((4, 3)), rank=4, seed=3).parameters()["lora_A"]
+    for other in (np.random.default_rng(3).standard_normal(12), math.sqrt(3 / 2) * Linear.random(3, 4, seed=3).weight):
+        assert np.abs(4.0 * A.ravel() - other.ravel()).min() > 1e-6
 
 
 def test_seeds():
@@ -468,6 +559,12 @@ W = np.ones((2, 3))
         (LoRALinear, {"weight": W, "bias": [0.0, np.inf]}, "bias must be finite"),
         (LoRALinear, {"weight": W, "rank": -1}, "rank must be an integer of at least 0, got -1"),
         (LoRALinear, {"weight": W, "rank": 1.5}, "rank must be an integer"),
+        (LoRALinear, {"weight": W, "rank": 10**12}, "an adapter of this rank would need 3.73e.04 GiB"),
+        (LoRALinear, {"weight": W, "rank": 10**400}, "an adapter of this rank would need"),
+        (LoRALinear, {"weight": W, "rank_stabilized": "no"}, "rank_stabilized must be True or False, got 'no'"),
+        (AlphaLoRALinear, {"weight": W, "train_alpha": 1}, "train_alpha must be True or False, got 1"),
+        (AlphaLoRALinear, {"weight": W, "scale_bias": "False"}, "scale_bias must be True or False"),
+        (DoRALinear, {"weight": W, "detach_norm": None}, "detach_norm must be True or False, got None"),
         (LoRALinear, {"weight": W, "lora_alpha": 0.0}, r"lora_alpha must be in \(0, inf\), got 0.0"),
         (LoRALinear, {"weight": W, "lora_alpha": np.nan}, r"lora_alpha must be"),
         (LoRALinear, {"weight": W, "ia3": "both"}, "ia3 must be None, 'input' or 'output', got 'both'"),

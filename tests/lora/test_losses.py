@@ -77,8 +77,21 @@ def test_large_outputs_do_not_overflow(rows, label):
         expected = mpmath.log(total) - f[label]
         slopes = [mpmath.exp(x) / total - (i == label) for i, x in enumerate(f)]
     value, gradient = softmax_cross_entropy(rows, [label])
-    assert value == pytest.approx(float(expected), rel=1e-12, abs=1e-15)
-    np.testing.assert_allclose(gradient[0], np.array(slopes, float), rtol=1e-9, atol=1e-15)
+    assert value == pytest.approx(float(expected), rel=1e-12, abs=0.0)
+    np.testing.assert_allclose(gradient[0], np.array(slopes, float), rtol=1e-9, atol=0.0)
+
+
+@pytest.mark.parametrize("z", [0.5, -1.0, -30.0, -40.0, -700.0, 3.0, 40.0])
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_confident_samples_keep_their_digits(z, label):
+    with mpmath.workdps(400):
+        f = [mpmath.mpf(0), mpmath.mpf(z), mpmath.mpf(z) - 0.5]
+        parts = [mpmath.exp(x) for x in f]
+        expected = mpmath.log(sum(parts)) - f[label]
+        slopes = [part / sum(parts) - (i == label) for i, part in enumerate(parts)]
+    value, gradient = softmax_cross_entropy([[0.0, z, z - 0.5]], [label])
+    assert value == pytest.approx(float(expected), rel=1e-13, abs=0.0)
+    np.testing.assert_allclose(gradient[0], np.array(slopes, float), rtol=1e-13, atol=0.0)
 
 
 def test_what_exceeds_float64_is_infinite_without_a_warning():
@@ -96,6 +109,13 @@ def test_arguments_are_left_alone():
     softmax_cross_entropy(f, [0, 1, 1])
     np.testing.assert_array_equal(f, kept[0])
     np.testing.assert_array_equal(y, kept[1])
+
+
+@pytest.mark.parametrize("loss", [squared, softmax_cross_entropy])
+def test_masks_are_not_dropped(loss):
+    targets = np.ma.masked_array([0, 1, 1], mask=[False, True, False])
+    with pytest.raises(ValueError, match="targets must not be a masked array"):
+        loss(np.zeros((3, 2))[:, : 1 if loss is squared else 2], targets)
 
 
 @pytest.mark.parametrize("loss", [squared, softmax_cross_entropy])

@@ -1,6 +1,7 @@
 """Networks: gradients through all layers by complex step, names, states."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -157,6 +158,55 @@ def test_overflow_gives_no_warnings():
     assert layer.backward([1e10])[1][0] == np.inf
 
 
+def test_what_overflows_inside_a_network_is_said_where():
+    layers = Sequential([Linear([[1.0]]), Linear([[1e300]]), Linear([[1e300]])])
+    with pytest.raises(ValueError, match="x or the parameters must be smaller: the outputs of layer 1 overflow"):
+        layers.forward([1e10])
+    layers.forward([1e-300])
+    with pytest.raises(ValueError, match="grad_output or the parameters must be smaller"):
+        layers.backward([1e100])
+
+
+def test_all_adapters_of_a_network_are_merged_and_switched_together():
+    layers = network(9)
+    x = np.random.default_rng(10).standard_normal((4, 3))
+    before = layers.forward(x)
+    adapted = [layers.layers[0], layers.layers[2].layers[0], layers.layers[3]]
+    assert layers.merge() is layers
+    assert all(layer.merged for layer in adapted)
+    assert layers.forward(x) == pytest.approx(before, rel=1e-11, abs=1e-12)
+    assert layers.unmerge() is layers
+    assert np.array_equal(layers.forward(x), before)
+
+    hidden = x
+    for layer in adapted:
+        hidden = np.tanh(hidden @ layer.weight.T + layer.bias)
+    expected = layers.layers[-1].forward(hidden)
+    adapted[1].disable()
+    with layers.disable():
+        assert all(layer.disabled for layer in adapted)
+        assert layers.forward(x) == pytest.approx(expected, rel=1e-13)
+    assert [layer.disabled for layer in adapted] == [False, True, False]  # as it was
+    layers.disable()
+    assert layers.forward(x) == pytest.approx(expected, rel=1e-13)
+    assert layers.enable() is layers
+    assert np.array_equal(layers.forward(x), before)
+
+
+def test_what_a_pass_keeps_is_not_copied():
+    """Ten thousand rows in one pass, and a pickle of the size of the network."""
+    layers = network()
+    small = len(pickle.dumps(layers))
+    x = np.random.default_rng(0).standard_normal((10_000, 3))
+    before = layers.forward(x)
+    assert len(pickle.dumps(layers)) == small < 10_000
+    for other in (copy.deepcopy(layers), pickle.loads(pickle.dumps(layers))):
+        with pytest.raises(RuntimeError, match="backward needs a forward pass before it"):
+            other.backward(before)
+        assert np.array_equal(other.forward(x), before)
+    assert layers.backward(before)[1].shape == x.shape
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -164,6 +214,7 @@ def test_overflow_gives_no_warnings():
         (lambda: Linear(np.ones((2, 3)), np.ones(3)), r"bias must have shape \(2,\) to fit weight, got \(3,\)"),
         (lambda: Linear.random(0, 2), "in_features must be an integer of at least 1"),
         (lambda: Linear.random(2, 1.5), "out_features must be an integer"),
+        (lambda: Linear.random(10**7, 10**7), "weights of out_features × in_features would need"),
         (lambda: Linear(np.ones((2, 3))).forward(np.ones(2)), "x must have a last axis of length 3"),
         (lambda: Sequential([]), "layers must hold at least one layer"),
         (lambda: Sequential(3), "layers must be layers in their order, got 3"),

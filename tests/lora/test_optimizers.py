@@ -15,9 +15,9 @@ RATES = [0.1, 0.08, 0.3, 0.02, 0.05, 0.01]
 
 def run(rule):
     parameters = {name: x.copy() for name, x in START.items()}
-    memory = rule.start(parameters)
+    state = rule.start(parameters)
     for grads, rate in zip(GRADS, RATES, strict=True):
-        rule.step(parameters, grads, memory, rate)
+        rule.step(parameters, grads, state, rate)
     return parameters
 
 
@@ -77,12 +77,12 @@ def test_weight_decay_does_not_pass_through_the_averages():
     """With gradient 0 the parameters shrink by 1 − ν decay and nothing is remembered; Adam leaves them alone."""
     for rule, factor in ((AdamW(weight_decay=0.5), 0.9), (Adam(), 1.0)):
         parameters = {"x": np.array([2.0, -3.0])}
-        memory = rule.start(parameters)
-        rule.step(parameters, {"x": np.zeros(2)}, memory, 0.2)
+        state = rule.start(parameters)
+        rule.step(parameters, {"x": np.zeros(2)}, state, 0.2)
         np.testing.assert_allclose(parameters["x"], [2.0 * factor, -3.0 * factor], rtol=1e-15)
-        assert not memory.first["x"].any()
-        assert not memory.second["x"].any()
-        assert memory.steps == 1
+        assert not state.first["x"].any()
+        assert not state.second["x"].any()
+        assert state.steps == 1
 
 
 @pytest.mark.parametrize("rule", [SGD(0.09, momentum=0.9), Adam(0.05), AdamW(0.05, weight_decay=0.0)])
@@ -90,9 +90,9 @@ def test_converges_on_an_ill_conditioned_quadratic(rule):
     curvature, rotation = np.geomspace(0.1, 10.0, 5), np.linalg.qr(np.random.default_rng(0).standard_normal((5, 5)))[0]
     H, best = rotation * curvature @ rotation.T, np.arange(5.0)
     parameters = {"x": np.zeros(5)}
-    memory = rule.start(parameters)
+    state = rule.start(parameters)
     for t in range(3000):
-        rule.step(parameters, {"x": H @ (parameters["x"] - best)}, memory, rule.learning_rate * (1.0 - t / 3000))
+        rule.step(parameters, {"x": H @ (parameters["x"] - best)}, state, rule.learning_rate * (1.0 - t / 3000))
     np.testing.assert_allclose(parameters["x"], best, atol=1e-8)
 
 
@@ -101,14 +101,23 @@ def test_updates_in_place_and_only_what_it_is_given(rule):
     parameters = {name: x.copy() for name, x in START.items()}
     before, grads = dict(parameters), {name: g.copy() for name, g in GRADS[0].items()} | {"d": np.ones(2)}
     kept = {name: g.copy() for name, g in grads.items()}
-    memory = rule.start(parameters)
-    rule.step(parameters, grads, memory, 0.1)
+    state = rule.start(parameters)
+    rule.step(parameters, grads, state, 0.1)
     for name, x in START.items():
         assert parameters[name] is before[name]
         assert (parameters[name] != x).all()
-        assert rule.start(parameters).first[name] is not memory.first[name]
+        assert rule.start(parameters).first[name] is not state.first[name]
     for name, g in kept.items():
         np.testing.assert_array_equal(grads[name], g)
+
+
+@pytest.mark.parametrize("rule", [SGD(momentum=0.5), Adam(), AdamW()])
+def test_overflow_gives_no_warnings(rule):
+    parameters = {"x": np.array([1.0, 1e308])}
+    state = rule.start(parameters)
+    for _ in range(3):
+        rule.step(parameters, {"x": np.array([1e160, 1e308])}, state, 1e10)
+    assert isinstance(rule, SGD) or np.isinf(state.second["x"]).all()
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_optimizers(rule, theirs):
     rng = np.random.default_rng(5)
     parameters = {"a": rng.standard_normal((3, 2)), "b": np.array(0.7)}
     copies = tensors(parameters, grad=True)
-    optimizer, memory = theirs(list(copies.values())), rule.start(parameters)
+    optimizer, state = theirs(list(copies.values())), rule.start(parameters)
     for step in range(50):
         grads = {"a": rng.standard_normal((3, 2)), "b": np.array(rng.standard_normal())}
         rate = rule.learning_rate * (1.0 - step / 50)
@@ -115,7 +115,7 @@ def test_optimizers(rule, theirs):
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
-        rule.step(parameters, grads, memory, rate)
+        rule.step(parameters, grads, state, rate)
         for name, copy in copies.items():
             assert parameters[name] == pytest.approx(copy.detach().numpy(), rel=1e-10, abs=1e-12)
 
@@ -139,6 +139,23 @@ def around(layers):
             linear.bias.data.copy_(torch.tensor(layer.bias))
         place.add_module(last, linear)
     return model
+
+
+@pytest.mark.filterwarnings("default")  # of PEFT and what it imports
+@pytest.mark.parametrize("method", [*METHODS, "GLoRA"])
+def test_peft_adapts_no_other_modules(method):
+    """Not even one whose path ends as an adapted one's does, be it a linear layer or something that has no adapter."""
+    peft = pytest.importorskip("peft")
+    layers = adapter(method) if method in METHODS else alphas()
+    config = peft_config(layers) if method in METHODS else glora_config(layers)
+    model = around(layers | {f"block.{path}": layer for path, layer in layers.items()})
+    model.norms = around(layers)
+    for path in layers:
+        parent, _, last = path.rpartition(".")
+        setattr(model.norms.get_submodule(parent), last, torch.nn.LayerNorm(5))
+    wrapped = peft.get_peft_model(model, peft.get_peft_config(config), autocast_adapter_dtype=False)
+    adapted = {name for name, module in wrapped.base_model.model.named_modules() if hasattr(module, "base_layer")}
+    assert adapted == set(layers)
 
 
 @pytest.mark.filterwarnings("default")  # of PEFT and what it imports

@@ -1,6 +1,8 @@
 """Training: what it converges to, what moves what, and how it ends."""
 
+import inspect
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from rmt_alpha.lora import (
     SGD,
     Adam,
+    AdamW,
     AlphaLoRALinear,
     DoRALinear,
     Linear,
@@ -101,7 +104,9 @@ def test_the_adapter_follows_the_gradient_of_the_objective():
     def objective(A, B):
         return ((Y - X @ (0.4 * W + s * B @ A).T) ** 2).sum() / 30 + gamma * ((s * B @ A) ** 2).sum()
 
-    history = train(trained, X, Y, ridge=gamma, steps=1, optimizer=SGD(rate))
+    history = train(
+        trained, X, Y, ridge=gamma, steps=1, alpha_every=1, optimizer=SGD(rate), alpha_optimizer=SGD(1e-300)
+    )
     assert history.loss[0] == pytest.approx(objective(A, B), rel=1e-13)
     h = 1e-6
     for name, at in (("lora_A", lambda E: objective(A + E, B)), ("lora_B", lambda E: objective(A, B + E))):
@@ -185,9 +190,9 @@ def test_learning_rates_fall_in_a_straight_line():
     model, steps = moved(np.ones((1, 2))), []
 
     class Record(SGD):
-        def step(self, parameters, grads, memory, learning_rate):
+        def step(self, parameters, grads, state, learning_rate):
             steps.append((self.learning_rate, learning_rate))
-            super().step(parameters, grads, memory, learning_rate)
+            super().step(parameters, grads, state, learning_rate)
 
     for decay, alpha_decay in itertools.product(DECAYS, DECAYS):
         steps.clear()
@@ -263,6 +268,43 @@ def test_same_seed_same_bits():
     assert ends[0][1] != ends[2][1]
 
 
+def test_a_function_that_draws_has_a_stream_of_its_own():
+    seen = []
+
+    def draw(rng):
+        seen.append(rng.standard_normal(3))
+        return X, Y
+
+    X, Y, W = regression(30, 7, d=3)
+    for _ in range(2):
+        train(layer(W), X, Y, steps=3, alpha_every=1, batch_size=8, held_out=draw, seed=4)
+    stream = np.random.Generator(np.random.PCG64(np.random.SeedSequence(4, spawn_key=(1,))))
+    np.testing.assert_array_equal(seen[:3], stream.standard_normal((3, 3)))
+    np.testing.assert_array_equal(seen[3:], seen[:3])
+
+
+def test_minibatches_need_no_more_memory_before_the_first_step():
+    """Nor is anything of a pass left after the last one."""
+    rows = []
+
+    def loss(outputs, targets):
+        rows.append(len(outputs))
+        return squared(outputs, targets)
+
+    X, Y, W = regression(2000, 7, d=3)
+    model = Sequential([layer(W), ReLU(), Linear(np.eye(3))])
+    small = len(pickle.dumps(model))
+    options = {"held_out": (X, Y), "batch_size": 300.0, "alpha_batch_size": 7, "alpha_every": 1}
+    train(model, X, Y, loss=loss, steps=2, **options)
+    assert rows == [300] * 6 + [200] + [256] * 7 + [208] + [300, 7] * 2
+    with pytest.raises(RuntimeError, match="backward needs a forward pass before it"):
+        model.backward(Y)
+    assert len(pickle.dumps(model)) == small
+    rows.clear()
+    train(model, X, Y, loss=loss, steps=1, alpha_every=1)
+    assert rows == [2000] * 3
+
+
 # Early stopping.
 
 
@@ -304,6 +346,17 @@ def test_the_best_state_comes_back_when_the_steps_run_out_too():
     assert loss_on(trained, validation) == pytest.approx(history.validation_loss.min(), rel=1e-12)
 
 
+@pytest.mark.parametrize("patience", [1, 3])
+def test_a_plateau_is_no_progress(patience):
+    """Equal losses: the first of them counts."""
+    X, Y, W, validation = overfitting()
+    options = {"optimizer": SGD(1e-300), "validation": validation, "validate_every": 5, "patience": patience}
+    history = train(LoRALinear(W, rank=1, seed=0), X, Y, steps=200, **options)
+    assert (history.validation_loss == history.validation_loss[0]).all()
+    assert history.stopped_early
+    assert (history.best_step, len(history.loss)) == (0, 5 * patience)
+
+
 def test_watching_changes_nothing():
     X, Y, W, validation = overfitting()
     ends = []
@@ -334,9 +387,9 @@ def test_the_history_holds_every_step():
 
 def test_a_bar_is_shown_on_demand(capsys):
     X, y, W = regression(10, 3)
-    train(layer(W), X, y, steps=3)
+    train(LoRALinear(W, rank=1), X, y, steps=3)
     assert capsys.readouterr().err == ""
-    train(layer(W), X, y, steps=3, progress=True)
+    train(LoRALinear(W, rank=1), X, y, steps=3, progress=True)
     assert "training: 100%" in capsys.readouterr().err
 
 
@@ -389,7 +442,57 @@ def test_divergence_at_the_very_last_step_is_seen():
 
     X, Y, W = regression(30, 7, d=2)
     with pytest.raises(ValueError, match="diverged after 1 steps"):
-        train(moved(W), 1e160 * X, Y, steps=1, optimizer=SGD(1e300), loss=steady)
+        train(moved(W, train_alpha=False), 1e160 * X, Y, steps=1, optimizer=SGD(1e300), loss=steady)
+
+
+def jump_at(step, value, gradient):
+    """A loss that is 1 with slopes of 1, and another from some step on."""
+    calls = itertools.count(-1)  # it is looked at once before the first step
+
+    def loss(outputs, targets):  # noqa: ARG001
+        late = next(calls) >= step
+        return value if late else 1.0, np.full(outputs.shape, gradient if late else 1.0)
+
+    return loss
+
+
+@pytest.mark.parametrize(("value", "gradient"), [(np.nan, 1.0), (np.inf, 1.0), (1.0, np.nan), (1.0, 1e160)])
+@pytest.mark.parametrize("optimizer", [Adam(1e-3), AdamW(1e-3)])
+def test_a_loss_that_is_no_longer_finite_ends_the_training(value, gradient, optimizer):
+    """And a gradient whose square is not, after which Adam would make steps of 0 for ever."""
+    X, Y, W = regression(30, 7, d=2)
+    options = {"steps": 20, "optimizer": optimizer}
+    with pytest.raises(ValueError, match="diverged after 4 steps"):
+        train(LoRALinear(W, rank=2), X, Y, loss=jump_at(4, value, gradient), **options)
+    with pytest.raises(ValueError, match=r"inputs must be smaller, or the weights: .* before any step"):
+        train(LoRALinear(W, rank=2), X, Y, loss=jump_at(0, value, gradient), **options)
+
+
+@pytest.mark.parametrize("name", ["inputs", "held_out", "validation"])
+@pytest.mark.parametrize("size", [1e155, 1e300])
+def test_data_that_are_too_large_are_named(name, size):
+    X, Y, W = regression(30, 7, d=2)
+    for network in (False, True):
+        model = Sequential([layer(W), Linear(1e10 * np.eye(2))]) if network else layer(W)
+        state = bits(model)
+        with pytest.raises(ValueError, match=f"^{name} must be smaller, or the weights: .* before any step"):
+            train(**{"model": model, "inputs": X, "targets": Y, name: size * X if name == "inputs" else (size * X, Y)})
+        assert bits(model) == state
+
+
+def test_a_ridge_that_overflows_is_not_noted_as_a_loss():
+    X, Y, W = regression(30, 7, d=2)
+    with pytest.raises(ValueError, match="is not finite before any step"):
+        train(moved(W), X, Y, ridge=1e308)
+
+
+def test_errors_of_a_loss_of_ones_own_are_passed_on():
+    def picky(outputs, targets):  # noqa: ARG001
+        raise ValueError("temperature must be finite")
+
+    X, Y, W = regression(30, 7, d=2)
+    with pytest.raises(ValueError, match=r"^temperature must be finite$"):
+        train(LoRALinear(W, rank=1), X, Y, loss=picky)
 
 
 def test_divergence_with_patience_leaves_the_best_state():
@@ -417,7 +520,7 @@ def test_an_interruption_leaves_what_was_learned(patience):
         options = {"alpha_optimizer": SGD(0.01), "decay": "constant", "validation": validation, "patience": patience}
         try:
             histories.append(
-                train(model, X, Y, steps=steps, optimizer=Adam(1e-2), held_out=lambda _: next(batches), **options)  # noqa: B023
+                train(model, X, Y, steps=steps, optimizer=Adam(2e-2), held_out=lambda _: next(batches), **options)  # noqa: B023
             )
         except KeyboardInterrupt:
             assert interrupted
@@ -434,7 +537,7 @@ def test_a_learned_state_survives_another_training_of_an_equal_layer():
     trained, other = layer(W), layer(W)
     train(trained, X, Y, steps=20, optimizer=Adam(1e-2))
     state = bits(trained)
-    train(other, X, Y, steps=5, optimizer=Adam(1e-1))
+    train(other, X, Y, steps=10, optimizer=Adam(1e-1))
     assert bits(trained) == state
 
 
@@ -454,8 +557,16 @@ BAD = [
     ("targets", Y[:11]),
     ("targets", [1.0, [2.0]]),
     ("targets", np.full((12, 2), np.nan)),
+    ("targets", np.ma.masked_array(Y, mask=Y > 1.0)),
+    ("held_out", (X, np.full((12, 2), np.nan))),
+    ("held_out", (X, np.ma.masked_array(Y, mask=Y > 1.0))),
+    ("validation", (X, np.full((12, 2), np.inf))),
+    ("validation", (X, np.ma.masked_array(Y, mask=Y > 1.0))),
     ("loss", "hinge"),
     ("loss", None),
+    ("loss", lambda outputs, targets: 1.0),  # noqa: ARG005
+    ("loss", lambda outputs, targets: ("much", outputs)),  # noqa: ARG005
+    ("loss", lambda outputs, targets: (1.0, "steep")),  # noqa: ARG005
     ("ridge", -1.0),
     ("steps", 0),
     ("steps", 2.5),
@@ -471,6 +582,7 @@ BAD = [
     ("held_out", (X[:0], Y[:0])),
     ("alpha_optimizer", None),
     ("alpha_every", 0),
+    ("alpha_every", 3),
     ("alpha_batch_size", 13),
     ("alpha_decay", "none"),
     ("validation", X),
@@ -495,13 +607,14 @@ def test_bad_input_is_refused_before_anything_is_changed(name, value):
 
 @pytest.mark.parametrize("part", ["targets", "held_out", "validation"])
 def test_bad_targets_anywhere_are_refused_before_anything_is_changed(part):
-    """A label that the first minibatches would not meet."""
-    labels = np.where(np.arange(12) == 11, 7, CLASSES)
+    """A label that the first minibatches would not meet, nor the first rows."""
+    inputs, classes = np.tile(X, (50, 1)), np.tile(CLASSES, 50)
+    labels = np.where(np.arange(600) == 599, 7, classes)
     model = layer(SOURCE)
     state = bits(model)
-    given = {"targets": CLASSES} | {part: labels if part == "targets" else (X, labels)}
+    given = {"targets": classes} | {part: labels if part == "targets" else (inputs, labels)}
     with pytest.raises(ValueError, match="targets must be classes from 0 to 1"):
-        train(model, X, loss="cross_entropy", batch_size=2, alpha_batch_size=2, steps=300, **given)
+        train(model, inputs, loss="cross_entropy", batch_size=2, alpha_batch_size=2, steps=300, **given)
     assert bits(model) == state
 
 
@@ -521,8 +634,43 @@ def test_a_function_that_draws_batches_is_held_to_its_contract():
         train(layer(SOURCE), X, Y, held_out=lambda rng: (X, Y[:, :1]), alpha_every=1)  # noqa: ARG005
 
 
-def test_a_merged_layer_is_refused():
-    model = layer(SOURCE)
-    model.merge()
-    with pytest.raises(RuntimeError, match="merged"):
-        train(model, X, Y)
+@pytest.mark.parametrize("switch", ["merge", "disable"])
+def test_a_layer_that_does_not_run_as_itself_is_refused(switch):
+    """Its gradients are 0 or missing, and yet weight decay and ridge would move it."""
+    for deep in (False, True):
+        one = moved(SOURCE)
+        model = Sequential([Linear(np.eye(4)), Sequential([one])]) if deep else one
+        getattr(one, switch)()
+        state = bits(model)
+        options = {"ridge": 0.1, "validation": (X, Y), "patience": 3}
+        with pytest.raises(ValueError, match="model must be neither merged nor disabled to be trained"):
+            train(model, X, Y, **options)
+        assert bits(model) == state
+        one.unmerge().enable()
+        train(model, X, Y, steps=10, **options)
+
+
+def test_a_ridge_on_nothing_is_refused():
+    layers = {
+        "full": Linear(SOURCE),
+        "alpha": layer(SOURCE, rank=0),
+        "ia3": LoRALinear(SOURCE, rank=0, ia3="output"),
+        "deep": Sequential([Linear(np.eye(4)), ReLU(), LoRALinear(SOURCE, rank=0, ia3="input")]),
+    }
+    for model in layers.values():
+        with pytest.raises(ValueError, match=r"ridge must be 0 for a model without an additive update, got 0\.1"):
+            train(model, X, Y, ridge=0.1)
+        train(model, X, Y, steps=10)
+
+
+def test_more_steps_than_a_history_has_room_for():
+    with pytest.raises(ValueError, match=r"the history of so many steps would need 7\.45e\+11 GiB"):
+        train(layer(SOURCE), X, Y, steps=10**20)
+
+
+def test_defaults_are_those_of_the_paper():
+    default = {name: given.default for name, given in inspect.signature(train).parameters.items()}
+    assert default["optimizer"] == AdamW(1e-4, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.01)
+    assert default["alpha_optimizer"] == Adam(5e-3, betas=(0.9, 0.999), eps=1e-8)
+    assert (default["alpha_every"], default["validate_every"], default["steps"]) == (10, 10, 1000)
+    assert (default["decay"], default["alpha_decay"], default["ridge"]) == ("linear", "constant", 0.0)
