@@ -162,6 +162,8 @@ class Sample:
         w = real_array("weights", weights)
         if w.shape[-1:] != self.mean.shape:
             raise ValueError(f"weights must have shape (..., {self.mean.size}), got {w.shape}")
+        largest = np.abs(w).max(axis=-1, keepdims=True)
+        w = w / np.where(largest > 0.0, largest, 1.0)  # only the direction counts
         law = MarginLaw((w @ self.mean)[..., None], np.square(w).sum(axis=-1)[..., None, None])
         return np.asarray(law.accuracy())
 
@@ -720,6 +722,7 @@ def trained_alpha_study(
     >>> trained_alpha_study(experiment, trials=3, seed=0, draws=50).refused("trained")
     False
     """
+    level = real("level", level, 0.0, 1.0, open_low=True, open_high=True)
     root, count = seed_sequence(seed), integer("trials", trials, 3)
     more = resting_alphas(experiment, integer("draws", draws, 2), child(root, 2))
     if np.isnan(more).any():  # before anything is trained

@@ -247,7 +247,7 @@ def load_peft(path: str | os.PathLike[str]) -> dict[str, Arrays]:
             with np.load(stream, allow_pickle=False) as file:
                 arrays = dict(file)
         # TypeError: a single array, which `with` does not take
-        except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (ValueError, TypeError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"path must be a whole .npz file of numbers, got {path!r}: {error}") from None
     return from_peft(arrays)
 
@@ -380,7 +380,7 @@ def _pattern(paths: Iterable[str]) -> str:
 
 def _path(path: str | os.PathLike[str]) -> str:
     try:
-        return os.fspath(path)
+        return os.fsdecode(path)
     except TypeError:
         raise ValueError(f"path must be the path of a file, got {path!r}") from None
 

@@ -26,7 +26,7 @@ rank r costs O(r (in + out)) a sample beside the frozen layer, and DoRA's norm O
 
 norms row by row. The products AAᵀ and BᵀB would do as well, but squared: where rows of A are nearly the same and B is
 large, they lose twice the digits. The sum for c² cancels where V ≪ W₀ and overflows where V is large, so that rows with
-c < ‖W₀‖/10 or c² = inf are formed after all: then c is as accurate as it is from V.
+c < ‖W₀‖/10 or c² = inf are formed after all: then c is nearly as accurate as it is from V.
 
 Where the arithmetic overflows, or DoRA divides by the norm of a row that has become 0, outputs and gradients are inf or
 nan, without a warning. A network cannot pass them on: there it is a `ValueError`.
@@ -468,9 +468,10 @@ class LoRALinear(Module):
         if not self.rank:
             return 0.0, {}
         with np.errstate(all="ignore"):
-            s2, (P, Q, R) = self.scaling**2, self._basis()
-            grads = {"lora_A": 2.0 * s2 * ((self._B.T @ P) @ Q.T), "lora_B": 2.0 * s2 * (P @ R)}
-            return float(s2 * np.vdot(P, P)), grads
+            s, (P, Q, R) = self.scaling, self._basis()
+            P = s * P  # first, so that s² alone cannot overflow
+            grads = {"lora_A": 2.0 * s * ((self._B.T @ P) @ Q.T), "lora_B": 2.0 * s * (P @ R)}
+            return float(np.vdot(P, P)), grads
 
     @property
     def merged(self) -> bool:
@@ -717,13 +718,14 @@ class DoRALinear(LoRALinear):
     def _norm(self) -> tuple[FloatArray, Arrays]:
         """Return c, and what its gradients need."""
         (P, Q, R), frozen = self._basis(), self.weight @ self._A.T
+        P = self.scaling * P
         cross, square = np.einsum("ij,ij->i", self._B, frozen), np.einsum("ij,ij->i", P, P)
-        c2 = self._lengths2 + 2.0 * self.scaling * cross + self.scaling**2 * square
+        c2 = self._lengths2 + 2.0 * self.scaling * cross + square
         c = np.sqrt(np.maximum(c2, 0.0))
         doubtful = ~((c2 >= 0.01 * self._lengths2) & (c2 < np.inf))  # nan among them
         if doubtful.any():
             c[doubtful] = lengths(self.weight[doubtful] + self.scaling * (self._B[doubtful] @ self._A))
-        return c, {"P": P, "Q": Q, "VA": frozen + self.scaling * (P @ R)}
+        return c, {"P": P, "Q": Q, "VA": frozen + P @ R}
 
     def _join(self, frozen: FloatArray, update: FloatArray) -> FloatArray:
         c, parts = self._norm()
@@ -737,10 +739,10 @@ class DoRALinear(LoRALinear):
         along = np.einsum("ij,ij->j", g, self._kept["v"])
         grads["lora_magnitude_vector"] = along / c
         if self.rank and not self.detach_norm:
-            pull = (-self.scaling * length * (along / c / c))[:, None]  # s ∂c/c
-            pulled = pull * self._B
-            grads["lora_A"] = pulled.T @ self.weight + self.scaling * (pulled.T @ self._kept["P"]) @ self._kept["Q"].T
-            grads["lora_B"] = pull * self._kept["VA"]
+            pull, size = (-self.scaling * length * (along / c))[:, None], c[:, None]  # s ∂c
+            pulled = pull * (self._B / size)
+            grads["lora_A"] = pulled.T @ self.weight + (pulled.T @ self._kept["P"]) @ self._kept["Q"].T
+            grads["lora_B"] = pull * (self._kept["VA"] / size)
         scaled = length * g
         return scaled, scaled
 

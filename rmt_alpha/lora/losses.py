@@ -105,7 +105,7 @@ def softmax_cross_entropy(outputs: ArrayLike, targets: ArrayLike) -> tuple[float
     own, gradient[right] = gradient[right], 0.0
     others = gradient.sum(axis=1)
     total = own + others
-    value = float(np.where(depth == 0.0, np.log1p(others), np.log(total) - depth).mean())
+    value = float((np.where(depth == 0.0, np.log1p(others), np.log(total) - depth) / classes.size).sum())
     gradient[right] = -others
     gradient /= (classes.size * total)[:, None]
     return value, gradient.reshape(f.shape)

@@ -177,6 +177,7 @@ class Sequential(Module):
 
     def forward(self, x: ArrayLike) -> FloatArray:
         """Return the outputs; see `rmt_alpha.lora.layers.Module.forward`."""
+        self._forget()
         y = real_array("x", x)
         for place, layer in enumerate(self.layers):
             if place and not np.isfinite(y).all():

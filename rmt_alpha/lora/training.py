@@ -187,6 +187,7 @@ class _Descent:
         self.state = optimizer.start(parameters)
 
     def step(self, grads: Arrays, done: float) -> None:
+        _expect_finite(*(np.square(grads[name]) for name in self.parameters))  # before anything moves
         rate = self.optimizer.learning_rate * self.decay(done)
         self.optimizer.step(self.parameters, grads, self.state, rate)
         _expect_finite(*self.state.second.values())

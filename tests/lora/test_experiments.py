@@ -402,3 +402,11 @@ def test_several_beta_are_refused():
             function(e)
     with pytest.raises(ValueError, match="trials"):
         experiments.resting_alphas(Experiment(0.2, 10, 20, 0.1), 0)
+
+
+def test_accuracy_depends_on_the_direction_alone():
+    sample = Sample(np.eye(2), [1, -1], [1, 0], [1, 0], 1.0, 0.0)
+    expected = sample.accuracy([1.0, 1.0])
+    for size in (1e-300, 1e-163, 1e163, 1e300):
+        np.testing.assert_allclose(sample.accuracy(np.full(2, size)), expected, rtol=1e-14)
+    assert np.isnan(sample.accuracy([0.0, 0.0]))

@@ -615,3 +615,28 @@ def test_a_backward_pass_belongs_to_the_last_forward_pass():
     layer.forward(x[1])
     with layer.disable():
         assert np.array_equal(layer.backward(g)[0]["lora_A"], second)
+
+
+@pytest.mark.parametrize("kind", [LoRALinear, DoRALinear])
+def test_a_scaling_whose_square_overflows_leaves_the_frozen_layer(kind):
+    W = np.array([[1.0, 2.0, 3.0], [1.0, 0.0, 1.0]])
+    layer = kind(W, rank=2, lora_alpha=1e200, seed=0)
+    x = np.array([1.0, -1.0, 0.5])
+    np.testing.assert_allclose(layer.forward(x), W @ x, rtol=1e-15)
+    np.testing.assert_allclose(layer.merge()[0], W, rtol=1e-15)
+    assert layer.update_penalty()[0] == 0.0
+
+
+def test_the_gradient_of_dora_keeps_its_radial_part_however_long_the_update():
+    def gradients(size):
+        layer = DoRALinear([[1.0, 2.0, 3.0], [1.0, 0.0, 1.0]], rank=1)
+        parameters = layer.parameters()
+        parameters["lora_A"][:] = [[1.0, 1.0, 2.0]]
+        parameters["lora_B"][:] = np.array([[1.0], [2.0]]) * size
+        layer.forward([1.0, -1.0, 0.5])
+        return layer.backward([1.0, 1.0])[0]
+
+    expected = gradients(1e50)["lora_A"]
+    np.testing.assert_allclose(expected, [[1.754, -2.456, 0.351]], atol=1e-3)
+    for size in (1e120, 1e160, 1e165, 1e200):
+        np.testing.assert_allclose(gradients(size)["lora_A"], expected, rtol=1e-12)

@@ -140,3 +140,8 @@ def test_bad_targets_of_squared_are_refused(targets):
 def test_bad_classes_are_refused(targets):
     with pytest.raises(ValueError, match="targets must"):
         softmax_cross_entropy(np.zeros((3, 2)), targets)
+
+
+def test_a_mean_that_can_be_represented_is_returned():
+    value, _ = softmax_cross_entropy([[1.7e308, 0.0], [1.7e308, 0.0]], [1, 1])
+    assert value == 1.7e308

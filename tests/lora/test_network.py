@@ -246,3 +246,14 @@ def test_a_refused_input_is_not_remembered():
     with pytest.raises(ValueError, match="x must have a last axis"):
         layer.forward([1.0, 2.0, 3.0])
     assert layer.backward([1.0, 1.0])[0]["weight"].tolist() == [[1.0, 2.0], [1.0, 2.0]]
+
+
+def test_a_failed_forward_pass_leaves_nothing_to_go_back_through():
+    layers = [Linear([[1.0]]) for _ in range(3)]
+    network = Sequential(layers)
+    network.forward([[1.0]])
+    layers[1].weight[:] = 1e200
+    with pytest.raises(ValueError, match="overflow"):
+        network.forward([[1e200]])
+    with pytest.raises(RuntimeError, match="forward pass"):
+        network.backward([[1.0]])

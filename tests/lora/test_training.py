@@ -442,7 +442,7 @@ def test_divergence_at_the_very_last_step_is_seen():
 
     X, Y, W = regression(30, 7, d=2)
     with pytest.raises(ValueError, match="diverged after 1 steps"):
-        train(moved(W, train_alpha=False), 1e160 * X, Y, steps=1, optimizer=SGD(1e300), loss=steady)
+        train(moved(W, train_alpha=False), 1e100 * X, Y, steps=1, optimizer=SGD(1e300), loss=steady)
 
 
 def jump_at(step, value, gradient):
@@ -674,3 +674,13 @@ def test_defaults_are_those_of_the_paper():
     assert default["alpha_optimizer"] == Adam(5e-3, betas=(0.9, 0.999), eps=1e-8)
     assert (default["alpha_every"], default["validate_every"], default["steps"]) == (10, 10, 1000)
     assert (default["decay"], default["alpha_decay"], default["ridge"]) == ("linear", "constant", 0.0)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(1e-2), AdamW(1e-2)])
+def test_data_without_a_finite_squared_gradient_change_nothing(optimizer):
+    layer = LoRALinear([[1e-60, 1e-60]], rank=1, seed=0)
+    before = layer.state_dict()
+    with pytest.raises(ValueError, match="must be smaller"):
+        train(layer, np.full((2, 2), 1e200), np.zeros((2, 1)), steps=3, optimizer=optimizer)
+    for name, array in layer.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
