@@ -141,6 +141,25 @@ class Sample:
         w0, w1 = self._affine
         return np.asarray(w0 + real_array("alpha", alpha)[..., None] * w1)
 
+    def distance(self, weights: ArrayLike, alphas: ArrayLike) -> FloatArray:
+        """Return how far trained weights are from the ridge classifiers they should be.
+
+        Parameters
+        ----------
+        weights : array_like, shape (k, p)
+            What was trained.
+        alphas : array_like, shape (k,)
+            With which α.
+
+        Returns
+        -------
+        ndarray, shape (k,)
+            ``‖w − w_α‖/‖w_α‖`` of each.
+        """
+        solved = self.classifier(alphas)
+        apart = real_array("weights", weights) - solved
+        return np.asarray(np.linalg.norm(apart, axis=1) / np.linalg.norm(solved, axis=1))
+
     def accuracy(self, weights: ArrayLike) -> FloatArray:
         """Return the accuracy of classifiers on fresh data, exactly.
 
@@ -671,8 +690,7 @@ def fixed_alpha_study(
         sample = draw(experiment, child(root, 0, i))
         options = adapters[i % len(adapters)]
         layers = trained_classifiers(sample, values, steps=steps, seed=child(root, 1, i), **options)
-        solved = sample.classifier(values)
-        distances.append(np.linalg.norm(layers - solved, axis=1) / np.linalg.norm(solved, axis=1))
+        distances.append(sample.distance(layers, values))
         accuracies.append(sample.accuracy(layers))
     return np.max(distances, axis=0), Estimate.of(np.array(accuracies))
 

@@ -190,7 +190,6 @@ class _Descent:
         _expect_finite(*(np.square(grads[name]) for name in self.parameters))  # before anything moves
         rate = self.optimizer.learning_rate * self.decay(done)
         self.optimizer.step(self.parameters, grads, self.state, rate)
-        _expect_finite(*self.state.second.values())
 
 
 @np.errstate(over="ignore", invalid="ignore")  # looked for in the results
