@@ -26,8 +26,9 @@ from collections.abc import Iterator
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
-from rmt_alpha.estimation.datasets import LabelledData, Standardiser, load, within_classes
+from rmt_alpha.estimation.datasets import LabelledData, load
 from rmt_alpha.estimation.held_out import Prediction, held_out_curves
+from rmt_alpha.estimation.splits import Standardiser, within_classes
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.problem import FixedSource, GaussianMixture
 from rmt_alpha.ridge import affine_ridge

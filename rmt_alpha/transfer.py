@@ -20,8 +20,9 @@ from numpy.typing import ArrayLike
 
 from rmt_alpha._random import Seed
 from rmt_alpha._validation import FloatArray, integer, real, real_array
-from rmt_alpha.estimation.datasets import MIN_TRAINING, Standardiser, labelled, within_classes
+from rmt_alpha.estimation.datasets import labelled
 from rmt_alpha.estimation.mixtures import estimate_mixture
+from rmt_alpha.estimation.splits import MIN_TRAINING, Standardiser, within_classes
 from rmt_alpha.laws import MarginLaw, Result
 from rmt_alpha.problem import FixedSource, GaussianMixture, RidgeSource, Source, check_sources
 from rmt_alpha.simulation import dense, streaming
@@ -134,7 +135,7 @@ class Transfer:
         Notes
         -----
         See `rmt_alpha.estimation.mixtures` for the estimates. They are made in units of the features' standard
-        deviations, pooled over both tasks as `rmt_alpha.estimation.datasets.Standardiser` does, so that the units of X
+        deviations, pooled over both tasks as `rmt_alpha.estimation.splits.Standardiser` does, so that the units of X
         matter to the ridge penalty alone. The model's origin is the midpoint of the class means, so
         training and test samples have to be centred there, by each task's own. Labels are taken to be right. The law
         knows one covariance for both classes, and Gaussian noise.

@@ -1,7 +1,7 @@
 r"""Prediction and reality: two predicted accuracy curves beside the one measured on held-out rows.
 
 Each split draws n training rows of the target at random and holds out the rest. Source and target are standardised on
-training rows (`datasets`), the source's ridge head w̃ is trained, and one solve gives ``w_α = w₀ + α w₁`` for every α.
+training rows (`splits`), the source's ridge head w̃ is trained, and one solve gives ``w_α = w₀ + α w₁`` for every α.
 
 - Measured: the signed accuracy of w_α on the held-out rows, a score of exactly 0 counting ½.
 - Predicted, isotropic: s, m² and w⊥² are estimated on the n training rows alone (`plug_in`), and the closed form
@@ -64,9 +64,10 @@ from rmt_alpha._blas import one_blas_thread
 from rmt_alpha._random import Seed, seed_sequence, stream
 from rmt_alpha._validation import FloatArray, check_memory, integer, real, real_array
 from rmt_alpha.estimate import Estimate
-from rmt_alpha.estimation.datasets import LARGEST, LabelledData, Standardiser, load, split, within_classes
+from rmt_alpha.estimation.datasets import LARGEST, LabelledData, load
 from rmt_alpha.estimation.mixtures import estimate_mixture
 from rmt_alpha.estimation.plug_in import anisotropy, estimate_problem
+from rmt_alpha.estimation.splits import Standardiser, split, within_classes
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.problem import FixedSource
 from rmt_alpha.ridge import affine_ridge

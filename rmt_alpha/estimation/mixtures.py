@@ -51,7 +51,8 @@ from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, cho_solve
 
 from rmt_alpha._validation import FloatArray, check_memory, real, real_array
-from rmt_alpha.estimation.datasets import LARGEST, MIN_TRAINING, labelled, within_classes
+from rmt_alpha.estimation.datasets import LARGEST, labelled
+from rmt_alpha.estimation.splits import MIN_TRAINING, within_classes
 from rmt_alpha.problem import GaussianMixture
 
 

@@ -41,7 +41,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rmt_alpha._validation import FloatArray, real, real_array
-from rmt_alpha.estimation.datasets import LARGEST, MIN_TRAINING, labelled, within_classes
+from rmt_alpha.estimation.datasets import LARGEST, labelled
+from rmt_alpha.estimation.splits import MIN_TRAINING, within_classes
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.theory.isotropic import fixed_source_law
 

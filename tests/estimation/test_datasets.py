@@ -4,9 +4,10 @@ import zipfile
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_breast_cancer, load_wine
 
-from rmt_alpha.estimation.datasets import LabelledData, Standardiser, load, split, within_classes
-from rmt_alpha.estimation.plug_in import estimate_problem
+from rmt_alpha.estimation import datasets
+from rmt_alpha.estimation.datasets import LabelledData, load
 
 LINES = ["a,b,label", "1,2,dog", "3,4,cat", "5,6.5,dog", "7,-8e1,cat"]
 
@@ -206,6 +207,26 @@ class TestNpz:
         ("digits:a,b", "expected digits:A,B"),
         ("digits:-1,2", "expected digits:A,B"),
         ("digits:1,2,3", "expected digits:A,B"),
+        ("iris:0,1", "iris:0,1: unknown kind of data, expected .*digits:A,B.*wine:A,B.*cancer:small or cancer:large"),
+        ("wine:0,3", "wine:0,3: expected wine:A,B with two different cultivars from 0 to 2"),
+        ("wine:1,1", "wine:1,1: expected wine:A,B"),
+        ("cancer:", "cancer:: expected cancer:small or cancer:large"),
+        ("cancer:tiny/1", "expected cancer:small or cancer:large"),
+        ("digits:3,5/", "expected /1 or /2, a half of the rows, got '/'"),
+        ("digits:3,5/3+blur", "expected /1 or /2, a half of the rows, got '/3'"),
+        ("digits:3,5+", r"expected a shift \+noise, \+blur, \+rotation, got '\+'"),
+        ("digits:3,5+twist=3", r"got '\+twist'"),
+        ("digits:3,5+blur+noise", r"got '\+blur\+noise'"),
+        ("digits:3,5+rotation/1", r"got '\+rotation/1'"),
+        ("digits:3,5+rotation=", "rotation must be a number of degrees, got ''"),
+        ("digits:3,5+noise=loud", "noise must be a number of grey levels, got 'loud'"),
+        ("digits:3,5+noise=-1", r"noise in grey levels must be in \[0, 16\], got -1"),
+        ("digits:3,5+noise=17", r"noise in grey levels must be in \[0, 16\], got 17"),
+        ("digits:3,5+blur=8.1", r"blur in pixels must be in \[0, 8\]"),
+        ("digits:3,5+rotation=-181", r"rotation in degrees must be in \[-180, 180\], got -181"),
+        ("digits:3,5+rotation=nan", r"rotation in degrees must be in \[-180, 180\], got nan"),
+        ("wine:0,1+blur", "only images can be shifted, wine has none"),
+        ("cancer:small/1+noise=2", "only images can be shifted, cancer has none"),
     ],
 )
 def test_bad_spec(spec, message):
@@ -238,10 +259,116 @@ def test_digits_order_gives_the_sign():
     assert forward.classes == ("6", "8")
 
 
-def test_digits_without_scikit_learn(monkeypatch):
+@pytest.mark.parametrize("spec", ["digits:6,8", "wine:0,1", "cancer:small"])
+def test_bundled_without_scikit_learn(monkeypatch, spec):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ValueError, match=r'digits:6,8: .*pip install "rmt_alpha\[data\]"'):
-        load("digits:6,8")
+    datasets._arrays.cache_clear()
+    with pytest.raises(ValueError, match=rf'{spec}: .*pip install "rmt_alpha\[data\]"'):
+        load(spec)
+
+
+def test_bundled_sets_are_loaded_once(monkeypatch):
+    load("wine:0,1")
+    monkeypatch.setattr("sklearn.datasets.load_wine", None)
+    assert load("wine:1,2").name == "wine:1,2"
+
+
+def test_wine():
+    X, cultivar = load_wine(return_X_y=True)
+    data = load("wine:2,0")
+    assert data.classes == ("2", "0")
+    assert data.features[0] == "alcohol"
+    assert np.array_equal(data.X, X[cultivar != 1])
+    assert np.array_equal(data.y, np.where(cultivar[cultivar != 1] == 0, 1.0, -1.0))
+
+
+def test_cancer_is_split_by_the_size_of_the_tumour():
+    bunch = load_breast_cancer()
+    area = bunch.data[:, list(bunch.feature_names).index("mean area")]
+    areas = {}
+    for size in ("small", "large"):
+        data = load(f"cancer:{size}")
+        assert data.classes == ("benign", "malignant")
+        assert len(data.features) == 21
+        assert not any(word in name for name in data.features for word in ("radius", "perimeter", "area"))
+        columns = [list(bunch.feature_names).index(name) for name in data.features]
+        rows = [int(np.flatnonzero((bunch.data[:, columns] == x).all(axis=1)).item()) for x in data.X]
+        assert rows == sorted(rows)
+        assert np.array_equal(data.y == 1, bunch.target_names[bunch.target[rows]] == "malignant")
+        for sign in (-1, 1):
+            areas[size, sign] = area[rows][data.y == sign]
+    counts = {key: len(values) for key, values in areas.items()}
+    assert counts == {("small", -1): 179, ("small", 1): 106, ("large", -1): 178, ("large", 1): 106}
+    for sign in (-1, 1):
+        assert areas["small", sign].max() < areas["large", sign].min()
+
+
+# Halves and shifts.
+
+
+def keys(data):
+    return {row.tobytes() for row in data.X}
+
+
+@pytest.mark.parametrize("spec", ["digits:3,5", "wine:2,1", "cancer:large"])
+def test_halves_share_no_row_and_are_balanced(spec):
+    whole, halves = load(spec), [load(f"{spec}/{k}") for k in (1, 2)]
+    for sign in (-1, 1):
+        rows = [half.X[half.y == sign] for half in halves]
+        assert np.array_equal(rows[0], whole.X[whole.y == sign][::2])
+        assert np.array_equal(rows[1], whole.X[whole.y == sign][1::2])
+    assert not keys(halves[0]) & keys(halves[1])
+
+
+def test_halves_of_pairs_with_a_common_class_share_no_row():
+    source = keys(load("digits:5,3/1"))
+    assert not source & keys(load("digits:3,8/2"))
+    assert source & keys(load("digits:3,8/1"))
+    assert source & keys(load("digits:3,8"))
+
+
+@pytest.mark.parametrize("name", ["noise", "blur", "rotation"])
+def test_shift_of_a_row_does_not_depend_on_the_other_rows(name):
+    plain, shifted = load("digits:3,5"), load(f"digits:3,5+{name}")
+    assert np.array_equal(plain.y, shifted.y)
+    assert not keys(plain) & keys(shifted)
+    threes = shifted.X[shifted.y == -1]
+    for other, expected in ((f"digits:3,5/2+{name}", threes[1::2]), (f"digits:3,9+{name}", threes)):
+        data = load(other)
+        assert np.array_equal(data.X[data.y == -1], expected)
+    assert np.array_equal(load(f"digits:3,5+{name}=0").X, plain.X)
+
+
+@pytest.mark.parametrize(("name", "default"), [("noise", "6"), ("blur", "1.5"), ("rotation", "3e1")])
+def test_default_strength(name, default):
+    assert np.array_equal(load(f"digits:0,1+{name}").X, load(f"digits:0,1+{name}={default}").X)
+    assert not np.array_equal(load(f"digits:0,1+{name}").X, load(f"digits:0,1+{name}=2").X)
+
+
+def test_noise_is_white_and_has_the_stated_deviation():
+    noise = load("digits:1,7+noise=2.5").X - load("digits:1,7").X
+    assert abs(noise.mean()) < 4 * 2.5 / np.sqrt(noise.size)
+    assert noise.std() == pytest.approx(2.5, rel=4 / np.sqrt(2 * noise.size))
+    correlation = np.corrcoef(noise.T) - np.eye(64)
+    assert np.abs(correlation).max() < 5 / np.sqrt(len(noise))
+    assert np.abs(np.corrcoef(noise)[np.triu_indices(len(noise), 1)]).max() < 6 / np.sqrt(64)
+
+
+def test_blur_is_the_mean_over_a_gaussian_window():
+    distance = np.subtract.outer(np.arange(8), np.arange(8))
+    window = np.exp(-(np.arange(-50, 51) ** 2) / (2 * 0.9**2)).sum()
+    G = np.exp(-(distance**2) / (2 * 0.9**2)) / window
+    images = load("digits:4,2").X.reshape(-1, 8, 8)
+    np.testing.assert_allclose(load("digits:4,2+blur=.9").X.reshape(-1, 8, 8), G @ images @ G, atol=0.01)
+
+
+def test_rotation_is_counter_clockwise():
+    images = load("digits:4,2").X.reshape(-1, 8, 8)
+    turned = load("digits:4,2+rotation=90").X.reshape(-1, 8, 8)
+    np.testing.assert_allclose(turned, np.rot90(images, axes=(1, 2)), atol=1e-9)
+    slightly = load("digits:4,2+rotation=20").X.reshape(-1, 8, 8)
+    assert slightly.min() >= 0.0
+    assert slightly.max() <= 16.0
 
 
 @pytest.mark.parametrize(
@@ -269,140 +396,3 @@ def test_labelled_data_are_read_only_copies():
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 5.0
     assert X.flags.writeable
-
-
-# Splits.
-
-
-def test_split_of_nothing():
-    with pytest.raises(ValueError, match="no rows to split"):
-        split(np.empty(0), 8, np.random.default_rng(0))
-
-
-@pytest.mark.parametrize(("negative", "positive", "n"), [(30, 30, 20), (60, 20, 40), (11, 47, 29)])
-def test_split_is_a_partition_in_proportion(negative, positive, n):
-    y = np.random.default_rng(0).permutation(np.repeat([-1.0, 1.0], [negative, positive]))
-    training, rest = split(y, n, np.random.default_rng(1))
-    assert len(training) == n
-    assert np.array_equal(np.sort(np.concatenate([training, rest])), np.arange(y.size))
-    assert abs((y[training] == 1).sum() - n * positive / (negative + positive)) <= 0.5
-
-
-def test_split_takes_every_row_equally_often():
-    y = np.repeat([-1.0, 1.0], [12, 24])
-    rng = np.random.default_rng(2)
-    counts = np.zeros(36)
-    for _ in range(2000):
-        counts[split(y, 18, rng)[0]] += 1
-    assert (np.abs(counts - 1000) < 5 * np.sqrt(500)).all()
-
-
-@pytest.mark.parametrize(
-    ("n", "message"),
-    [
-        (7, r"n=7 takes 3 of the 10 rows with label"),
-        (17, r"n=17 takes 9 of the 10 rows with label -1"),
-        (20, "n must give each label at least 4 rows for training and leave 2: n=20 takes 10 of the 10"),
-        (0, "n must be an integer of at least 1"),
-        (8.5, "n must be an integer"),
-    ],
-)
-def test_split_refuses(n, message):
-    with pytest.raises(ValueError, match=message):
-        split(np.repeat([-1.0, 1.0], [10, 10]), n, np.random.default_rng(0))
-
-
-# Standardising.
-
-
-def two_domains(seed=0):
-    rng = np.random.default_rng(seed)
-    domains = []
-    for n, shift in ((200, 3.0), (30, -5.0)):
-        y = np.repeat([-1.0, 1.0], [n // 3, n - n // 3])
-        X = shift + rng.standard_normal((n, 5)) * [1.0, 10.0, 0.01, 2.0, 5.0] + y[:, None] * [1.0, 2.0, 0.1, 0.0, -3.0]
-        domains += [X, y]
-    return domains
-
-
-def within_variance(X, y):
-    return sum(np.square(r).sum(axis=0) for r in within_classes(X, y)[1]) / (len(y) - 2)
-
-
-def test_standardiser_centres_on_midpoints_and_equalises():
-    source_X, source_y, X, y = two_domains()
-    fit = Standardiser.fit(source_X, source_y, X, y)
-    for Z, labels in ((fit.source(source_X), source_y), (fit.target(X), y)):
-        np.testing.assert_allclose(Z[labels == 1].mean(axis=0), -Z[labels == -1].mean(axis=0), atol=1e-12)
-        assert np.abs(Z.mean(axis=0)).max() > 0.1  # unequal classes: the plain mean is somewhere else
-    pooled = 198 * within_variance(fit.source(source_X), source_y) + 28 * within_variance(fit.target(X), y)
-    np.testing.assert_allclose(pooled, 226.0, rtol=1e-12)
-
-
-@pytest.mark.parametrize("value", [0.0, 0.1, 1e9 + 0.1, -1 / 3])
-def test_constant_features_become_exactly_zero(value):
-    source_X, source_y, X, y = two_domains()
-    source_X[:, 1] = X[:, 1] = value
-    fit = Standardiser.fit(source_X, source_y, X, y)
-    assert fit.scale[1] == 1.0
-    assert not fit.source(source_X)[:, 1].any()
-    assert not fit.target(X)[:, 1].any()
-
-
-@pytest.mark.parametrize("where", ["source", "target"])
-def test_feature_constant_in_one_domain_only(where):
-    source_X, source_y, X, y = two_domains()
-    (source_X if where == "source" else X)[:, 1] = 0.1
-    fit = Standardiser.fit(source_X, source_y, X, y)
-    variances = within_variance(fit.source(source_X), source_y)[1], within_variance(fit.target(X), y)[1]
-    np.testing.assert_allclose(sorted(variances), [0.0, 1.0], rtol=1e-12)
-    assert not (fit.source(source_X) if where == "source" else fit.target(X))[:, 1].any()
-
-
-@pytest.mark.parametrize(("factor", "expected"), [(1e-9, 1.0), (0.02, 1.0), (50.0, None)])
-def test_feature_nearly_constant_in_the_source(factor, expected):
-    """No feature's variance exceeds what the F test lets pass, in either domain."""
-    source_X, source_y, X, y = two_domains()
-    source_X[:, 1] *= factor
-    fit = Standardiser.fit(source_X, source_y, X, y)
-    variances = within_variance(fit.source(source_X), source_y)[1], within_variance(fit.target(X), y)[1]
-    assert max(variances) == pytest.approx(expected or 1.0, rel=1e-12)
-
-
-def isotropic_m2(n, p, trials, noise="gaussian"):
-    """m̂² of isotropic targets with m² = 1.44, standardised beside a source."""
-    rng = np.random.default_rng(0)
-    found = []
-    for _ in range(trials):
-        domains = []
-        for rows in (300, n):
-            y = np.resize([-1.0, 1.0], rows)
-            z = rng.standard_normal((rows, p)) if noise == "gaussian" else rng.standard_t(6, (rows, p)) / np.sqrt(1.5)
-            domains += [z + 1.2 * np.outer(y, np.arange(p) == 0), y]
-        fit = Standardiser.fit(*domains)
-        found.append(estimate_problem(fit.target(domains[2]), domains[3], np.ones(p)).m2_unbiased)
-    return np.mean(found), np.std(found, ddof=1) / np.sqrt(trials)
-
-
-@pytest.mark.parametrize(("n", "p"), [(10, 200), (20, 400)])
-def test_scale_does_not_bias_m2_where_n_is_small(n, p):
-    mean, stderr = isotropic_m2(n, p, 400)
-    assert abs(mean - 1.44) < 4 * stderr
-
-
-def test_scale_hardly_biases_m2_of_heavy_tails():
-    mean, stderr = isotropic_m2(20, 400, 400, "student")
-    assert abs(mean - 1.44) < 4 * stderr + 0.1
-
-
-def test_that_test_has_power(monkeypatch):
-    """The mean of the two domains' variances as scale, which this module once used."""
-
-    def fit(source_X, source_y, X, y):
-        variance = (within_variance(source_X, source_y) + within_variance(X, y)) / 2
-        centres = [within_classes(*domain)[0].mean(axis=0) for domain in ((source_X, source_y), (X, y))]
-        return Standardiser(*centres, np.sqrt(variance))
-
-    monkeypatch.setattr(Standardiser, "fit", fit)
-    mean, stderr = isotropic_m2(20, 400, 100)
-    assert mean - 1.44 > 6 * stderr

@@ -8,8 +8,9 @@ from scipy import stats
 
 from rmt_alpha._random import stream
 from rmt_alpha.estimation import held_out
-from rmt_alpha.estimation.datasets import LabelledData, Standardiser, load, split
+from rmt_alpha.estimation.datasets import LabelledData, load
 from rmt_alpha.estimation.held_out import held_out_curves
+from rmt_alpha.estimation.splits import Standardiser, split
 from rmt_alpha.ridge import affine_ridge
 from rmt_alpha.transfer import Transfer
 

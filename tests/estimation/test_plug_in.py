@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from rmt_alpha.estimation.datasets import within_classes
 from rmt_alpha.estimation.plug_in import anisotropy, estimate_problem, trace_of_square
+from rmt_alpha.estimation.splits import within_classes
 from rmt_alpha.theory.isotropic import fixed_source_law
 
 LENGTH2 = 0.49
