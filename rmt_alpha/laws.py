@@ -161,9 +161,10 @@ class _Law(ABC):
         arrays = [getattr(self, name) for name in self._ARRAYS]
         if isinstance(index, int | np.integer | slice):
             return self._trusted(*(np.asarray(array[index]) for array in arrays))
-        batch = np.arange(math.prod(self.shape)).reshape(self.shape)[index]
-        cores = [array.shape[len(self.shape) :] for array in arrays]
-        return self._trusted(*(np.asarray(a.reshape(-1, *core)[batch]) for a, core in zip(arrays, cores, strict=True)))
+        size = math.prod(self.shape)
+        batch = np.arange(size).reshape(self.shape)[index]
+        flat = [array.reshape(size, *array.shape[len(self.shape) :]) for array in arrays]
+        return self._trusted(*(np.asarray(array[batch]) for array in flat))
 
     def checked_alpha(self, alpha: ArrayLike | None, *, infinite: bool) -> FloatArray:
         """Check α: no trailing axis for one source, one of length K for several, None (nothing) without sources.

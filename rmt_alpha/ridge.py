@@ -1,4 +1,4 @@
-r"""The fine-tuned ridge classifier, for every α at once, and ridge with several outputs and few ranks.
+r"""The fine-tuned ridge classifier, for every α at once; for every γ as well; and with several outputs and few ranks.
 
 Statement (THEORY §1). ``w_α = α w̃ + a`` where a minimises ``‖y − X(α w̃ + a)‖²/n + γ‖a‖²``. With the resolvent
 ``Q = (XᵀX/n + γI)⁻¹`` it is affine in α,
@@ -12,6 +12,11 @@ through ``S = XXᵀ/n + γI`` for p > n, since ``QXᵀ = XᵀS⁻¹``:
 
 which at γ = 0 is the interpolator of least ``‖a‖``. Cost: O(np·min(n, p)), one Cholesky factorisation.
 
+For many penalties, the singular value decomposition ``X = U diag(s) Vᵀ`` takes the place of Cholesky's factor: with it
+every γ costs O((n + p) r) more, r the rank of X (`RidgePath`). Its residuals are ``A y``, those of the source's
+predictions ``A Xw̃``, with ``A = I − X(XᵀX + nγI)⁻¹Xᵀ = U diag(nγ/(s² + nγ)) Uᵀ + (I − UUᵀ)``. An intercept that is
+not penalised takes the mean off the columns of X, and I − UUᵀ is then I − 11ᵀ/n − UUᵀ.
+
 With d outputs, and a deviation of limited rank as LoRA's adapters have it, ``W = diag(α)W̃ + A`` where A minimises
 ``‖Y − XWᵀ‖²/n + γ‖A‖²`` over the d × p matrices of rank r at most (reduced-rank regression: Izenman 1975; with a ridge:
 Mukherjee and Zhu 2011). Let Â be the minimiser without that limit, ridge of the residuals ``Y − XW̃ᵀdiag(α)``. Around it
@@ -24,11 +29,19 @@ singular vectors, those in the space of outputs,
 For r ≥ d it is Â. Cost beside that of Â: a singular value decomposition, O((n+p) d·min(d, n+p)).
 """
 
+from functools import cached_property
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import lapack
 
-from rmt_alpha._validation import FloatArray, integer, real, real_array
+from rmt_alpha._validation import FloatArray, integer, lengths, real, real_array
+
+_EPS = float(np.finfo(np.float64).eps)
+_ROUNDING = 16 * _EPS
+"""How far, relative to X, the decomposed matrix may be from X."""
+_CLOSE = 0.1
+"""Below this, 1 minus the squares of a row of U is not precise enough."""
 
 
 def affine_ridge(X: ArrayLike, y: ArrayLike, w_source: ArrayLike | None, gamma: float) -> tuple[FloatArray, FloatArray]:
@@ -77,6 +90,171 @@ def affine_ridge(X: ArrayLike, y: ArrayLike, w_source: ArrayLike | None, gamma: 
     if not np.isfinite(solution).all():
         raise ValueError("X, y, w_source or gamma must be smaller: their products exceed float64")
     return solution[:, 0], solution[:, 1:].reshape(w.shape)
+
+
+class RidgePath:
+    """Ridge of one set of samples at every penalty, for any responses and sources, from one decomposition.
+
+    Parameters
+    ----------
+    X : array_like, shape (n, p)
+        Samples in rows.
+    fit_intercept : bool, default False
+        Whether the model has an intercept, which is not penalised.
+
+    Attributes
+    ----------
+    n, p : int
+        Shape of X.
+    mean : ndarray, shape (p,)
+        What was subtracted from the rows: their mean, or 0 without an intercept.
+    U, s, Vt : ndarray, shapes (n, r), (r,), (r, p)
+        Singular value decomposition of what is left, of rank r.
+
+    Raises
+    ------
+    ValueError
+        If X is not a finite matrix, or too large for its squares.
+
+    Notes
+    -----
+    Singular values below the largest times ``max(n, p)`` times the precision of float64 count as 0. γ = 0 stands for
+    the limit γ → 0: of the best fits, the one of least ``‖a‖``.
+    Cost: the decomposition, O(np·min(n, p)). The methods take arguments that have been checked.
+
+    Examples
+    --------
+    >>> X, y = [[1.0, 2.0], [1.0, -1.0], [0.0, 1.0]], np.array([1.0, 1.0, -1.0])
+    >>> path = RidgePath(X)
+    >>> path.ridge(y[:, None], np.array([0.5, 5.0])).round(4)
+    array([[[ 0.5941, -0.0792]],
+    <BLANKLINE>
+           [[ 0.118 , -0.0056]]])
+    >>> path.deviation(np.array([[1.0, 0.0]]), np.array([0.5])).round(4)
+    array([[[ 0.4455, -0.0594]]])
+    """
+
+    def __init__(self, X: ArrayLike, *, fit_intercept: bool = False) -> None:
+        X = _samples(X)
+        self.n, self.p = X.shape
+        self.fit_intercept = fit_intercept
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.mean = X.mean(axis=0) if fit_intercept else np.zeros(self.p)
+            centred = X - self.mean
+            if not np.isfinite(np.square(centred).sum()):
+                raise ValueError(
+                    f"X must be smaller: the squares of entries up to {np.abs(X).max():.1e} exceed float64"
+                )
+        U, s, Vt = np.linalg.svd(_reflect(centred)[1:] if fit_intercept else centred, full_matrices=False)
+        if fit_intercept:
+            U = _reflect(np.concatenate([np.zeros((1, U.shape[1])), U]))
+        rank = int((s > max(X.shape) * _EPS * s[:1]).sum())
+        self.U, self.s, self.Vt = U[:, :rank], s[:rank], Vt[:rank]
+
+    @property
+    def saturated(self) -> bool:
+        """Whether the samples can be fitted exactly, so that no residual is left at γ = 0."""
+        return bool(len(self.s) == self.n - self.fit_intercept)
+
+    def ridge(self, B: FloatArray, gamma: FloatArray) -> FloatArray:
+        """Return the weights fitted to each column of B, shape (q,) of γ, (q, k, p) of the result for k columns."""
+        with np.errstate(over="ignore"):
+            factor = 1.0 / (self.s + gamma[:, None] / self.s * self.n)
+        return _product(factor, self._centred(B).T @ self.U, self.Vt)
+
+    def deviation(self, W: FloatArray, gamma: FloatArray) -> FloatArray:
+        """Return ``w̃`` minus the weights fitted to ``Xw̃``, for each row of W, shape (q, k, p).
+
+        What of w̃ is outside the span of the samples stays as it is, or is 0 where it is as small as rounding.
+        """
+        inside = W @ self.Vt.T
+        outside = W - inside @ self.Vt if len(self.s) < self.p else np.zeros_like(W)
+        outside[lengths(outside) <= max(self.n, self.p) * _EPS * lengths(W)] = 0.0
+        return np.asarray(_product(self._shares(gamma)[0], inside, self.Vt) + outside)
+
+    def residuals(self, B: FloatArray, gamma: FloatArray, *, spanned: int = 0) -> tuple[FloatArray, FloatArray]:
+        """Return ``c A b`` for each column of B, shape (q, n, k), and the diagonal of ``c A``, shape (q, n).
+
+        The factor c is one number for each γ and sample. It is 1; but where a sample alone determines some direction
+        of the features, so that its row of A tends to 0 with γ, it is ``s_r²/(nγ) + 1``, s_r the smallest singular
+        value: so γ = 0 is a case like any other. The last `spanned` columns of B are known to be some ``Xw̃``: what of
+        them seems to be outside the span of the features is rounding.
+        """
+        kept, shrunk = self._shares(gamma)
+        scaled = (self.s[-1:] / self.s) ** 2 * shrunk + kept
+        alone, free = self._outside
+        B = self._centred(B)
+        inside = B.T @ self.U
+        values, diagonal = np.empty((len(gamma), B.shape[1], self.n)), np.empty((len(gamma), self.n))
+        for rows, factor in ((alone, scaled), (~alone, kept)):
+            if rows.any():
+                U = self.U[rows]
+                values[:, :, rows] = _product(factor, inside, U.T)
+                diagonal[:, rows] = factor @ np.square(U).T
+        if not self.saturated:
+            rest = B.T - inside @ self.U.T
+            rest[len(rest) - spanned :] = 0.0
+            level = np.ones_like(diagonal)
+            leaning = np.square(self.U[alone] / (self.s / self.s[-1:]))
+            level[:, alone] = scaled @ (leaning / leaning.sum(axis=1, keepdims=True)).T
+            values += level[:, None] * rest
+            diagonal += level * free
+        return np.swapaxes(values, 1, 2), diagonal
+
+    def fitted(self, B: FloatArray, gamma: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return ``(I − A) b`` for each column of B, shape (q, n, k), and the diagonal of I − A, shape (q, n)."""
+        shrunk = self._shares(gamma)[1]
+        offset = B.mean(axis=0)[:, None] if self.fit_intercept else 0.0
+        values = _product(shrunk, self._centred(B).T @ self.U, self.U.T) + offset
+        return np.swapaxes(values, 1, 2), shrunk @ np.square(self.U).T + self.fit_intercept / self.n
+
+    def _centred(self, B: FloatArray) -> FloatArray:
+        return B - B.mean(axis=0) if self.fit_intercept else B
+
+    def _shares(self, gamma: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return ``nγ/(s² + nγ)`` and ``s²/(s² + nγ)``, shape (q, r); no square over- or underflows."""
+        with np.errstate(over="ignore", divide="ignore"):
+            penalty = gamma[:, None]
+            return 1.0 / (1.0 + self.s / penalty * (self.s / self.n)), 1.0 / (1.0 + penalty / self.s * self.n / self.s)
+
+    @cached_property
+    def _outside(self) -> tuple[NDArray[np.bool_], FloatArray]:
+        """Which samples determine a direction alone, and the diagonal of the projector outside the features' span.
+
+        Alone is who has no part outside that span (and the intercept's). A perturbation E of X moves the part of
+        sample i by at most ``‖E‖‖uᵢ/s‖``, uᵢ its row of U, and decompositions have ``‖E‖`` of some rounding units of
+        s₁. Parts below that are none.
+        """
+        if self.saturated:
+            return np.ones(self.n, bool), np.zeros(self.n)
+        U = self.U
+        if self.fit_intercept:
+            U = np.column_stack([U, np.full(self.n, self.n**-0.5)])
+        free = 1.0 - np.square(U).sum(axis=1)
+        close = np.flatnonzero(free < _CLOSE)
+        columns = -U @ U[close].T
+        columns[close, np.arange(len(close))] += 1.0
+        free[close] = np.square(columns).sum(axis=0)
+        alone = np.zeros(self.n, bool)
+        alone[close] = np.sqrt(free[close]) <= _ROUNDING * np.linalg.norm(self.U[close] / (self.s / self.s[:1]), axis=1)
+        return alone, free
+
+
+def _reflect(B: FloatArray) -> FloatArray:
+    """Exchange, by a reflection, the mean of the rows, times √n, for minus the first row.
+
+    Of columns without a mean the rest is all there is, and reflected back it has none, whatever is rounded between.
+    """
+    v = np.full(len(B), len(B) ** -0.5)
+    v[0] += 1.0
+    return np.asarray(B - np.outer(v, v @ B) / v[0])
+
+
+def _product(factor: FloatArray, inside: FloatArray, basis: FloatArray) -> FloatArray:
+    """Scale the rows of `inside` by each of the q factors and leave the basis: one product for all of them."""
+    coefficients = factor[:, None, :] * inside
+    q, k, r = coefficients.shape
+    return np.asarray((coefficients.reshape(q * k, r) @ basis).reshape(q, k, basis.shape[1]))
 
 
 def reduced_rank_ridge(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from rmt_alpha.ridge import affine_ridge, dual, primal, reduced_rank_ridge
+from rmt_alpha.ridge import RidgePath, affine_ridge, dual, primal, reduced_rank_ridge
 
 
 def problem(n, p, k=None, seed=0):
@@ -263,3 +263,122 @@ def test_bad_input_with_several_outputs(change, message):
     arguments = {"X": rng.standard_normal((3, 2)), "Y": rng.standard_normal((3, 4)), "W_source": np.ones((4, 2))}
     with pytest.raises(ValueError, match=message):
         reduced_rank_ridge(**arguments | {"gamma": 0.1, "alpha": 0.5, "rank": 1} | change)
+
+
+# Every penalty, from one decomposition.
+
+
+PENALTIES = np.array([1e-6, 0.2, 40.0])
+
+
+@pytest.mark.parametrize(("n", "p"), SHAPES)
+def test_path_is_ridge_at_every_penalty(n, p):
+    X, y, w = problem(n, p, 2, seed=6)
+    path = RidgePath(X)
+    fitted, left = path.ridge(np.column_stack([y, X[:, 0]]), PENALTIES), path.deviation(w.T, PENALTIES)
+    assert fitted.shape == (3, 2, p)
+    assert left.shape == (3, 2, p)
+    for q, gamma in enumerate(PENALTIES):
+        w0, w1 = affine_ridge(X, y, w, gamma)
+        np.testing.assert_allclose(fitted[q, 0], w0, rtol=1e-9, atol=1e-9 * np.abs(w0).max())
+        np.testing.assert_allclose(left[q], w1.T, atol=1e-9 * np.abs(w).max())
+
+
+@pytest.mark.parametrize(("n", "p"), [(9, 4), (4, 9), (5, 5), (2, 1)])
+def test_path_with_an_intercept_is_least_squares_with_a_column_that_costs_nothing(n, p):
+    X, y, w = problem(n, p, 1, seed=7)
+    X += 3.0
+    path = RidgePath(X, fit_intercept=True)
+    rows = np.column_stack([X, np.ones(n)])
+    for q, gamma in enumerate(PENALTIES):
+        penalty = np.sqrt(n * gamma) * np.eye(p, p + 1)
+        right = np.column_stack([y, X @ w])
+        expected = np.linalg.lstsq(np.vstack([rows, penalty]), np.vstack([right, np.zeros((p, 2))]))[0][:p].T
+        np.testing.assert_allclose(path.ridge(right, PENALTIES)[q], expected, rtol=1e-9, atol=1e-10)
+        np.testing.assert_allclose(w.T - path.deviation(w.T, PENALTIES)[q], expected[1:], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize(("n", "p"), [(9, 4), (4, 9), (5, 5), (2, 1)])
+def test_path_takes_responses_to_residuals(n, p, intercept):
+    X = problem(n, p, seed=8)[0]
+    path = RidgePath(X, fit_intercept=intercept)
+    values, diagonal = path.residuals(np.eye(n), PENALTIES)
+    fitted, leverage = path.fitted(np.eye(n), PENALTIES)
+    C = np.eye(n) - intercept / n
+    for q, gamma in enumerate(PENALTIES):
+        centred = C @ X
+        A = C - centred @ np.linalg.solve(centred.T @ centred + n * gamma * np.eye(p), centred.T)
+        factor = path.s[-1] ** 2 / (n * gamma) + 1.0 if path.saturated else 1.0
+        np.testing.assert_allclose(values[q], factor * A, atol=1e-9 * factor)
+        np.testing.assert_allclose(diagonal[q], factor * np.diag(A), atol=1e-9 * factor)
+        np.testing.assert_allclose(fitted[q], np.eye(n) - A, atol=1e-9)
+        np.testing.assert_allclose(leverage[q], 1.0 - np.diag(A), atol=1e-9)
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("rows", [[0, 0, 1, 2], [0, 0, 0, 0], [0, 1, 2, 3]])
+def test_path_without_penalty_is_the_fit_of_least_length(rows, intercept):
+    X, y, w = problem(4, 9, 1, seed=9)
+    X = X[rows]
+    path = RidgePath(X, fit_intercept=intercept)
+    assert path.U.shape[1] == np.linalg.matrix_rank(X - intercept * X.mean(axis=0))
+    centred = X - intercept * X.mean(axis=0)
+    pseudo = np.linalg.pinv(centred, rcond=1e-12)
+    found = path.ridge(y[:, None], np.zeros(1))[0, 0], path.deviation(w.T, np.zeros(1))[0, 0]
+    np.testing.assert_allclose(found[0], pseudo @ (y - intercept * y.mean()), atol=1e-12)
+    np.testing.assert_allclose(found[1], w[:, 0] - pseudo @ centred @ w[:, 0], atol=1e-12)
+
+
+def test_path_keeps_what_little_is_left_of_a_source():
+    """γ tiny and dependent columns: w₁ = O(γ) where w̃ is in the span of the samples, not rounding."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(-3, 4, (8, 3)).astype(float)
+    path, single = RidgePath(np.column_stack([X, X[:, 0]])), RidgePath(X @ np.diag([2.0**0.5, 1.0, 1.0]))
+    w = np.array([2.0**0.5, -1.0, 0.5])
+    left = path.deviation(np.array([[1.0, -1.0, 0.5, 1.0]]), np.array([1e-12]))[0, 0]
+    expected = single.deviation(w[None], np.array([1e-12]))[0, 0] * [0.5**0.5, 1.0, 1.0]
+    np.testing.assert_allclose(left, expected[[0, 1, 2, 0]], rtol=1e-10)
+
+
+@pytest.mark.parametrize("scale", [1e-180, 1e-100, 1e100, 1e150])
+@pytest.mark.parametrize(("n", "p"), [(9, 4), (4, 9)])
+def test_path_in_any_units(n, p, scale):
+    X, y, w = problem(n, p, 1, seed=10)
+    plain, scaled = RidgePath(X, fit_intercept=True), RidgePath(X * scale, fit_intercept=True)
+    B, zero = y[:, None], np.zeros(1)
+    np.testing.assert_allclose(scaled.ridge(B, zero) * scale, plain.ridge(B, zero), rtol=1e-9)
+    for a, b in zip(scaled.residuals(B, zero), plain.residuals(B, zero), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    if 1e-160 < scale < 1e160:
+        gamma = np.array([0.3])
+        units = gamma * scale * scale
+        np.testing.assert_allclose(scaled.ridge(B, units) * scale, plain.ridge(B, gamma), rtol=1e-9)
+        np.testing.assert_allclose(scaled.deviation(w.T, units), plain.deviation(w.T, gamma), rtol=1e-9)
+
+
+def test_path_of_extreme_penalties():
+    X, y, w = problem(6, 4, 1, seed=11)
+    path = RidgePath(X)
+    huge = np.array([1e300, np.finfo(np.float64).max])
+    np.testing.assert_allclose(path.ridge(y[:, None], huge)[0, 0], X.T @ y / 6 / 1e300, rtol=1e-10)
+    np.testing.assert_allclose(path.deviation(w.T, huge)[:, 0], np.tile(w[:, 0], (2, 1)), rtol=1e-14)
+    np.testing.assert_allclose(path.residuals(y[:, None], huge)[0][..., 0], np.tile(y, (2, 1)), rtol=1e-14)
+
+
+def test_path_of_one_sample_and_of_no_features():
+    path = RidgePath([[2.0, 1.0]], fit_intercept=True)
+    assert path.saturated
+    assert path.U.shape == (1, 0)
+    assert not path.ridge(np.ones((1, 1)), np.ones(1)).any()
+    path = RidgePath(np.zeros((3, 2)))
+    np.testing.assert_array_equal(path.residuals(np.eye(3), np.zeros(2))[0], np.tile(np.eye(3), (2, 1, 1)))
+    np.testing.assert_array_equal(path.deviation(np.eye(2), np.zeros(1))[0], np.eye(2))
+
+
+def test_path_of_what_is_too_large():
+    for X in (np.full((3, 2), 1e200) * [[1.0], [2.0], [3.0]], np.full((3, 2), 1.7e308)):
+        with pytest.raises(ValueError, match=r"X must be smaller: the squares of entries up to .* exceed float64"):
+            RidgePath(X)
+    with pytest.raises(ValueError, match="X must be a matrix"):
+        RidgePath(np.ones(3))
