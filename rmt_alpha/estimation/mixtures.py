@@ -24,9 +24,10 @@ The mean. In the metric ``B = (Σ̂ + mI)⁻¹`` it is split along the source's 
 
     μ = a + c r,        a = B⁻¹w̃ ⟨w̃, μ̂⟩/(w̃ᵀB⁻¹w̃),   r = μ̂ − a,   c² = max(0, 1 − f tr(BΣ)/rᵀBr),
 
-so that ``⟨w̃, μ⟩ = ⟨w̃, μ̂⟩``, which is unbiased as it is, and ``μᵀBμ = max(μ̂ᵀBμ̂ − f tr(BΣ), aᵀBa)``: for Σ̂ = I these
-are the two estimates and the rule of `plug_in`. The noise ``tr(BΣ)`` is what the rows show, rᵢ being row i minus its
-class's mean; but Σ̂ has seen them, and in metric B they look shorter than fresh ones. So each is left out of Σ̂:
+(several sources, in the columns of W: ``a = B⁻¹W(WᵀB⁻¹W)⁺Wᵀμ̂``) so that ``⟨w̃, μ⟩ = ⟨w̃, μ̂⟩``, which is unbiased as it
+is, and ``μᵀBμ = max(μ̂ᵀBμ̂ − f tr(BΣ), aᵀBa)``: for Σ̂ = I these are the two estimates and the rule of `plug_in`. The
+noise ``tr(BΣ)`` is what the rows show, rᵢ being row i minus its class's mean; but Σ̂ has seen them, and in metric B they
+look shorter than fresh ones. So each is left out of Σ̂:
 
     tr(BΣ) ≈ 1/(n−2) Σᵢ qᵢ/(1 − (1−u−v) qᵢ/(n−2)),        qᵢ = rᵢᵀBrᵢ.
 
@@ -48,7 +49,7 @@ Cost: O(p²(n + p)).
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, lstsq
 
 from rmt_alpha._validation import FloatArray, check_memory, real, real_array
 from rmt_alpha.estimation.datasets import LARGEST, labelled
@@ -74,8 +75,8 @@ def estimate_mixture(
         at all.
     y : array_like, shape (n,)
         Labels ±1, at least four of each.
-    source_coef : array_like, shape (p,), optional
-        Source weights w̃, independent of these samples: the mean's component that they see is kept as it is.
+    source_coef : array_like, shape (p,) or (K, p), optional
+        Source weights w̃, independent of these samples: what of the mean they see is kept as it is.
     reference : GaussianMixture, optional
         A task whose covariance the estimate is shrunk towards as well, up to a factor.
     shrinkage : {"ledoit-wolf", "oas"} or float, default "ledoit-wolf"
@@ -131,8 +132,8 @@ def estimate_mixture(
         units = np.ldexp(units[varies], power)  # for the fourth powers
         rows = rows[:, varies] / units
         towards = None if reference is None else _full(reference)[np.ix_(varies, varies)] / units / units[:, None]
-        sigma, own = _shrink(rows, shrinkage, towards)
-        w = None if w is None else w[varies]
+        sigma, own = _shrink(rows, len(rows) - 2, shrinkage, towards)
+        w = w[:, varies]
         mean[varies] = units * _debias(mean[varies] / units, sigma, rows, own, sum(0.25 / k for k in counts), w)
         covariance[np.ix_(varies, varies)] = units * sigma * units[:, None]
     return GaussianMixture(mean, covariance)
@@ -145,16 +146,18 @@ def _units(scale: ArrayLike | None, p: int) -> FloatArray:
     return units
 
 
-def _weights(source_coef: ArrayLike | None, units: FloatArray) -> FloatArray | None:
-    if source_coef is None:
-        return None
-    w = real_array("source_coef", source_coef)
-    if w.shape != units.shape:
-        raise ValueError(f"source_coef must have shape {units.shape} to fit the columns of X, got {w.shape}")
-    if not w.any():
-        return None
-    w = w / np.abs(w).max() * units
-    return np.asarray(w / np.abs(w).max())  # only the direction matters
+def _weights(source_coef: ArrayLike | None, units: FloatArray) -> FloatArray:
+    """Return the sources in rows, in the units; only their directions matter."""
+    w = np.empty((0, *units.shape)) if source_coef is None else real_array("source_coef", source_coef)
+    if w.ndim not in (1, 2) or w.shape[-1:] != units.shape:
+        raise ValueError(
+            f"source_coef must have shape {units.shape}, or one such row for each source, to fit the columns of X, "
+            f"got {w.shape}"
+        )
+    w = w.reshape(-1, units.size)
+    w = w[w.any(axis=1)]
+    w = w / np.abs(w).max(axis=1, keepdims=True) * units
+    return np.asarray(w / np.abs(w).max(axis=1, keepdims=True))
 
 
 def _full(mixture: GaussianMixture) -> FloatArray:
@@ -162,9 +165,11 @@ def _full(mixture: GaussianMixture) -> FloatArray:
     return covariance if covariance.ndim == 2 else np.diag(np.broadcast_to(covariance, (mixture.p,)))
 
 
-def _shrink(rows: FloatArray, shrinkage: str | float, towards: FloatArray | None) -> tuple[FloatArray, float]:
+def _shrink(
+    rows: FloatArray, degrees: int, shrinkage: str | float, towards: FloatArray | None
+) -> tuple[FloatArray, float]:
     """Return Σ̂ and the weight 1−u−v of the rows' own covariance in it."""
-    degrees, p = len(rows) - 2, rows.shape[1]
+    p = rows.shape[1]
     own = rows.T @ rows / degrees
     trace = float(np.trace(own))
     directions = [np.diag(np.full(p, trace / p)) - own]
@@ -208,19 +213,41 @@ def _least(gram: FloatArray, b: float) -> FloatArray:
     return min(edges, key=lambda x: float(x @ gram @ x - 2.0 * b * x.sum()))
 
 
-def _debias(
-    mean: FloatArray, sigma: FloatArray, rows: FloatArray, own: float, f: float, w: FloatArray | None
-) -> FloatArray:
+def _debias(mean: FloatArray, sigma: FloatArray, rows: FloatArray, own: float, f: float, w: FloatArray) -> FloatArray:
     """Return ``a + c r``, of features that all vary."""
     degrees = len(rows) - 2
     inverse = sigma + np.trace(sigma) / len(sigma) * np.eye(len(sigma))
-    along = np.zeros_like(mean)
-    if w is not None:
-        image = inverse @ w
-        along = image * (w @ mean) / (w @ image)
+    image = inverse @ w.T
+    seen_by_sources = lstsq(w @ image, w @ mean)[0] if len(w) else np.empty(0)
+    along = image @ seen_by_sources
     rest = mean - along
     factor = cho_factor(inverse)
     seen = np.einsum("ij,ji->i", rows, cho_solve(factor, rows.T))
     noise = f / degrees * float((seen / (1.0 - own / degrees * seen)).sum())
     length2 = float(rest @ cho_solve(factor, rest))
-    return along + rest * np.sqrt(1.0 - noise / length2) if length2 > noise else along
+    return np.asarray(along + rest * np.sqrt(1.0 - noise / length2) if length2 > noise else along)
+
+
+def shrunk_covariance(rows: FloatArray, degrees: int) -> FloatArray:
+    """Covariance of rows, shrunk towards a multiple of the identity as Ledoit and Wolf (2004) do.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (n, p)
+        Samples minus their mean.
+    degrees : int
+        Their degrees of freedom: n, less the number of means subtracted.
+
+    Returns
+    -------
+    ndarray, shape (p, p)
+        Its trace is that of ``rowsᵀ rows/degrees``.
+
+    Examples
+    --------
+    >>> rows = np.random.default_rng(0).standard_normal((20, 2)) * [1.0, 3.0]
+    >>> shrunk_covariance(rows, 20).round(2)
+    array([[1.21, 0.65],
+           [0.65, 4.06]])
+    """
+    return _shrink(rows, degrees, "ledoit-wolf", None)[0]

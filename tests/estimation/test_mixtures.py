@@ -155,7 +155,60 @@ def test_component_that_the_source_sees_is_kept():
     assert w @ without != pytest.approx(w @ half_difference(X, y), rel=1e-3)
     for scale in (1e-90, 1e90):  # only its direction matters
         np.testing.assert_allclose(estimate_mixture(X, y, source_coef=scale * w).mean, kept, rtol=1e-9)
+    units = np.full(40, 1e20)
+    np.testing.assert_allclose(
+        estimate_mixture(units * X, y, source_coef=1e300 * w, scale=units).mean / units, kept, rtol=1e-9
+    )
     np.testing.assert_array_equal(estimate_mixture(X, y, source_coef=0 * w).mean, without)
+
+
+@pytest.mark.parametrize(("n", "strength"), [(10, 0.3), (40, 0.3), (40, 0.0)])
+def test_several_sources_by_the_dense_formula(n, strength):
+    """μ = a + c r, a = B⁻¹W(WᵀB⁻¹W)⁺Wᵀμ̂, whatever the lengths of the sources, and c² = max(0, 1 − f tr(BΣ)/rᵀBr)."""
+    rng = np.random.default_rng(24)
+    X, y = draw(rng, power_law(10, 30, 1.0, strength), n)
+    W = rng.standard_normal((2, 30))
+    mixture = estimate_mixture(X, y, source_coef=W * [[1e-50], [3.0]])
+    inverse = mixture.covariance + np.trace(mixture.covariance) / 30 * np.eye(30)
+    naive = half_difference(X, y)
+    along = inverse @ W.T @ np.linalg.pinv(W @ inverse @ W.T) @ W @ naive
+    rest, left = mixture.mean - along, naive - along
+    np.testing.assert_allclose(W @ mixture.mean, W @ naive, rtol=1e-9)
+    c = rest @ left / (left @ left)
+    np.testing.assert_allclose(rest, c * left, atol=1e-10)
+    within = residuals(X, y)
+    S = within.T @ within / (n - 2)
+    target = np.trace(S) / 30 * np.eye(30)
+    own = np.linalg.norm(mixture.covariance - target) / np.linalg.norm(S - target)
+    q = np.einsum("ij,jk,ik->i", within, np.linalg.inv(inverse), within)
+    noise = (q / (1.0 - own * q / (n - 2))).sum() / (n - 2) / n
+    assert c**2 == pytest.approx(max(0.0, 1.0 - noise / (left @ np.linalg.solve(inverse, left))), rel=1e-8)
+    assert (c > 1e-9) == (strength > 0.0)
+
+
+def test_sources_that_add_nothing():
+    """Zeros, multiples and sums of other sources; and all of the features' directions at once."""
+    rng = np.random.default_rng(25)
+    X, y = draw(rng, power_law(10, 12), 24)
+    W = rng.standard_normal((2, 12))
+    expected = estimate_mixture(X, y, source_coef=W).mean
+    for more in (np.zeros((1, 12)), W[:1], -1e30 * W[1:], (W[0] + W[1])[None]):
+        np.testing.assert_allclose(estimate_mixture(X, y, source_coef=np.vstack([more, W])).mean, expected, rtol=1e-8)
+    np.testing.assert_array_equal(
+        estimate_mixture(X, y, source_coef=np.zeros((2, 12))).mean, estimate_mixture(X, y).mean
+    )
+    np.testing.assert_allclose(estimate_mixture(X, y, source_coef=np.eye(12)).mean, half_difference(X, y), rtol=1e-9)
+    np.testing.assert_allclose(
+        estimate_mixture(X, y, source_coef=W[:1]).mean, estimate_mixture(X, y, source_coef=W[0]).mean, rtol=1e-13
+    )
+
+
+@pytest.mark.parametrize("degrees", [19, 20])
+def test_shrunk_covariance_is_scikit_learns(degrees):
+    rows = np.random.default_rng(26).standard_normal((20, 30)) * np.linspace(0.2, 2.0, 30)
+    expected = ledoit_wolf(rows, assume_centered=True)[0] * 20 / degrees
+    np.testing.assert_allclose(mixtures.shrunk_covariance(rows, degrees), expected, rtol=1e-10, atol=1e-13)
+    assert not mixtures.shrunk_covariance(np.zeros((3, 2)), 2).any()
 
 
 def test_without_a_signal_the_mean_is_the_one_for_which_the_source_is_best():
@@ -300,6 +353,9 @@ SIGNS = np.resize([-1.0, 1.0], 8)
         ({"scale": np.ones(3)}, r"scale must have shape \(4,\)"),
         ({"scale": [1, 1, 1, 0]}, "scale must be in"),
         ({"source_coef": np.ones(3)}, r"source_coef must have shape \(4,\)"),
+        ({"source_coef": np.ones((2, 3))}, r"source_coef must have shape \(4,\), or one such row for each source"),
+        ({"source_coef": np.ones((1, 2, 4))}, r"source_coef must have shape \(4,\)"),
+        ({"source_coef": 1.0}, r"source_coef must have shape \(4,\)"),
         ({"source_coef": [1, 1, 1, np.inf]}, "source_coef must be finite"),
         ({"reference": GaussianMixture(np.ones(3))}, "reference must have the dimension 4"),
         ({"shrinkage": "lasso"}, "shrinkage must be 'ledoit-wolf', 'oas' or a number"),
