@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rmt_alpha import lora
     from rmt_alpha.estimate import Estimate
+    from rmt_alpha.estimation.estimators import AlphaRidge, AlphaRidgeClassifier
+    from rmt_alpha.estimation.leave_one_out import LOOResult, leave_one_out
     from rmt_alpha.estimation.plug_in import estimate_problem
     from rmt_alpha.laws import MarginLaw, RiskLaw
     from rmt_alpha.problem import FixedSource, GaussianMixture, Isotropic, RegressionTask, RidgeSource
@@ -25,11 +27,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "AlphaRidge": "estimation.estimators",
+    "AlphaRidgeClassifier": "estimation.estimators",
     "Estimate": "estimate",
     "FixedSource": "problem",
     "GaussianMixture": "problem",
     "Isotropic": "problem",
     "JointChoice": "theory.choice",
+    "LOOResult": "estimation.leave_one_out",
     "MarginLaw": "laws",
     "RegressionSimulation": "simulation.regression",
     "RegressionTask": "problem",
@@ -42,6 +47,7 @@ _PUBLIC = {
     "accuracy": "theory.isotropic",
     "effective_sample_gain": "theory.choice",
     "estimate_problem": "estimation.plug_in",
+    "leave_one_out": "estimation.leave_one_out",
     "limit_accuracy": "theory.choice",
     "lora": "lora",
     "margin_law": "theory.isotropic",
@@ -56,11 +62,14 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "AlphaRidge",
+    "AlphaRidgeClassifier",
     "Estimate",
     "FixedSource",
     "GaussianMixture",
     "Isotropic",
     "JointChoice",
+    "LOOResult",
     "MarginLaw",
     "RegressionSimulation",
     "RegressionTask",
@@ -74,6 +83,7 @@ __all__ = [
     "accuracy",
     "effective_sample_gain",
     "estimate_problem",
+    "leave_one_out",
     "limit_accuracy",
     "lora",
     "margin_law",
@@ -92,7 +102,7 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = importlib.import_module(f"{__name__}.{_PUBLIC[name]}")
-    value = home if home.__name__.endswith(f".{name}") else getattr(home, name)
+    value = getattr(home, name, home)  # a public module is its own home
     globals()[name] = value
     return value
 

@@ -100,6 +100,18 @@ CALLS = {
         {"X": X, "Y": X[:, :2], "W_source": np.eye(2, 3), "gamma": 0.1, "alpha": 0.5, "rank": 1},
     ),
     "estimate_problem": (ra.estimate_problem, {"X": X, "y": Y, "source_coef": np.ones(3)}),
+    "leave_one_out": (
+        ra.leave_one_out,
+        {"X": X, "y": Y, "source_coef": np.ones(3), "gamma": 0.1, "fit_intercept": True},
+    ),
+    "AlphaRidgeClassifier": (
+        lambda **given: ra.AlphaRidgeClassifier(**given).fit(X, Y),
+        {"source_coef": np.ones(3), "alpha": 0.5, "gamma": 0.1, "fit_intercept": True, "per_class": True},
+    ),
+    "AlphaRidge": (
+        lambda **given: ra.AlphaRidge(**given).fit(X, Y),
+        {"source_coef": np.ones(3), "alpha": 0.5, "gamma": 0.1, "scale": np.ones(3), "per_output": True},
+    ),
     "LabelledData": (LabelledData, {"X": X, "y": Y}),
     "held_out_curves": (held_out_curves, CURVES | {"n_source": 16, "seed": 0}),
     "accuracy_curve": (lambda alpha: plots.accuracy_curve(Figure().subplots(), LAW, alpha), {"alpha": [0.0, 1.0]}),
@@ -147,7 +159,8 @@ OPTIONAL |= {"batch_size", "held_out", "alpha_batch_size", "validation", "patien
 OPTIONAL_HERE = {
     ("optimal_alpha_gamma", "gamma"),
     ("Transfer.from_data", "n"),
-    ("estimate_mixture", "source_coef"),
+    *((call, "source_coef") for call in ("estimate_mixture", "leave_one_out", "AlphaRidgeClassifier", "AlphaRidge")),
+    ("AlphaRidge", "scale"),
     ("estimate_mixture", "scale"),
     ("reduced_rank_ridge", "W_source"),
 }
