@@ -77,6 +77,27 @@ def run(script, arguments, folder):
             "from scratch",
         ),
         ("path.py", ["--p", "60", "--repeats", "1"], "path / eigendecomposition"),
+        (
+            "real_tasks.py",
+            [
+                "--tasks",
+                "2",
+                "2",
+                "2",
+                "--splits",
+                "1",
+                "--n",
+                "10",
+                "--others",
+                "0",
+                "--half",
+                "choose",
+                "--docs",
+                "a",
+            ],
+            "robust − first rule",
+        ),
+        ("leave_one_out.py", ["--shapes", "20x30", "30x20", "--repeats", "1"], "path / SVD"),
     ],
 )
 def test_script_runs(script, arguments, says, tmp_path):

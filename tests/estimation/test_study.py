@@ -1,0 +1,217 @@
+"""The study: what it measures against plain definitions, and that no test row takes part in a choice."""
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_rel
+
+from rmt_alpha.estimation import study
+from rmt_alpha.estimation.datasets import LabelledData
+from rmt_alpha.estimation.rules import Training
+from rmt_alpha.estimation.splits import Standardiser
+from rmt_alpha.estimation.tasks import TransferTask, bundled_tasks, digit_tasks
+from rmt_alpha.laws import MarginLaw
+from rmt_alpha.ridge import affine_ridge
+
+GAMMAS = np.array([0.05, 2.0])
+
+
+def a_task(rows=60, p=12, seed=0, kind="made"):
+    rng = np.random.default_rng(seed)
+    means = rng.standard_normal((2, p)) * 0.5
+
+    def data(mean, name):
+        y = np.where(np.arange(rows) % 2 == 0, -1.0, 1.0)
+        return LabelledData(rng.standard_normal((rows, p)) + y[:, None] * mean, y, name)
+
+    return TransferTask(f"made {seed}", kind, data(means[0], "old"), data(means[0] + 0.5 * means[1], "new"))
+
+
+def samples(n=20, p=12, seed=3):
+    rng = np.random.default_rng(seed)
+    y = np.repeat([-1.0, 1.0], n // 2)
+    X = rng.standard_normal((n, p)) + np.outer(y, 0.3 * np.ones(p))
+    return Training(X, y[:, None], rng.standard_normal((1, 1, p)) + 0.5, labels=True, fit_intercept=True)
+
+
+def test_the_oracle_is_the_best_over_all_alpha():
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        margins = rng.standard_normal((9, 2))
+        margins[0, 1] = 0.0
+        zeros = np.sort(-margins[1:, 0] / margins[1:, 1])
+        between = np.concatenate([[zeros[0] - 1.0], 0.5 * (zeros[1:] + zeros[:-1]), [zeros[-1] + 1.0]])
+        every = [(margins[:, 0] + alpha * margins[:, 1] > 0.0).mean() for alpha in between]
+        assert study.best_accuracy(margins) == pytest.approx(max(every), abs=1e-15)
+
+
+def test_the_oracle_of_margins_that_no_alpha_moves():
+    assert study.best_accuracy(np.array([[1.0, 0.0], [0.0, 0.0], [-1.0, 0.0], [2.0, 0.0]])) == 0.625
+
+
+def test_the_first_rule_is_the_one_of_its_description():
+    law = MarginLaw([[0.5, 0.3], [0.5, 0.05]], [[[1.0, 0.2], [0.2, 0.6]]] * 2)
+    n = 16
+    m0, m1, v00, v01, v11 = 0.5, 0.3, 1.0, 0.1, 0.6 * 1.5
+    kept = 1.0 - 0.6 / 16 / 0.3**2
+    expected = kept * (m1 * v00 - m0 * v01) / (m0 * v11 - m1 * v01)
+    assert study.first_rule(law, n) == pytest.approx([expected, 0.0])
+
+
+def test_evidence_is_the_maximum_of_the_likelihood():
+    given = samples()
+    X, y = given.X - given.X.mean(axis=0), given.Y[:, 0] - given.Y[:, 0].mean()
+    for gamma, alpha in zip(GAMMAS, study.evidence(given, GAMMAS), strict=True):
+        precision = np.linalg.inv(X @ X.T + len(X) * gamma * np.eye(len(X)))
+        f = X @ given.W[0, 0]
+
+        def misfit(a, precision=precision, f=f):
+            return (y - a * f) @ precision @ (y - a * f)
+
+        assert misfit(alpha) < min(misfit(alpha - 1e-3), misfit(alpha + 1e-3))
+
+
+def test_methods_stand_in_the_order_of_their_names():
+    given = samples()
+    found = study.choices(given, GAMMAS)
+    assert len(found) == len(study.METHODS) - 1
+    for name, (alpha, score) in zip(study.METHODS, found, strict=False):
+        assert alpha.shape == score.shape == (2,)
+        if name in study.FIXED:
+            assert (alpha == float(name[-1])).all()
+        elif name in study.RULES:
+            assert np.array_equal(alpha, given.choose(name, GAMMAS)[0][:, 0, 0])
+    least = found[study.METHODS.index("loo risk")][0]
+    assert least == pytest.approx(given.leave_one_out(GAMMAS).risk_law()[:, 0].optimal_alpha())
+
+
+def test_accuracies_are_those_of_the_classifier_written_out():
+    task = a_task()
+    training = np.zeros(60, dtype=bool)
+    training[:20] = True
+    found = study._split(task, training, GAMMAS)
+    X, y = task.target.X, task.target.y
+    scale = Standardiser.fit(task.source.X, task.source.y, X[training], y[training]).scale
+    old = (task.source.X - task.source.X.mean(axis=0)) / scale
+    w, _ = affine_ridge(old, task.source.y, None, 1.0)
+    centre = X[training].mean(axis=0)
+    for j, gamma in enumerate(GAMMAS):
+        w0, w1 = affine_ridge((X[training] - centre) / scale, y[training], w, gamma)
+        for i, alpha in enumerate((0.0, 1.0)):
+            score = (X[~training] - centre) / scale @ (w0 + alpha * w1) + y[training].mean()
+            assert found[i, j] == np.mean(y[~training] * score > 0.0)
+
+
+def test_test_rows_take_no_part_in_a_choice(monkeypatch):
+    seen = []
+    choose = study.choices
+    monkeypatch.setattr(study, "choices", lambda *given: seen.append(choose(*given)) or seen[-1])
+    task = a_task()
+    training = np.zeros(60, dtype=bool)
+    training[10:30] = True
+    study._split(task, training, GAMMAS)
+    rows = task.target.X.copy()
+    rows[~training] = 1e3 * np.random.default_rng(5).standard_normal(rows[~training].shape)
+    labels = np.where(training, task.target.y, -task.target.y)
+    changed = TransferTask(task.name, task.kind, task.source, LabelledData(rows, labels, "new"))
+    study._split(changed, training, GAMMAS)
+    for (alpha, score), (again, other) in zip(*seen, strict=True):
+        assert np.array_equal(alpha, again)
+        assert np.array_equal(score, other)
+
+
+def test_results_depend_neither_on_the_other_tasks_nor_on_workers():
+    tasks = [a_task(seed=seed) for seed in range(2)]
+    both = study.run(tasks, n=(8, 10), gamma=(1.0,), splits=2)
+    alone = study.run(tasks[1:], n=(10,), gamma=(1.0,), splits=2)
+    assert np.array_equal(both.accuracy[1:, 1:], alone.accuracy)
+    assert np.array_equal(both.accuracy, study.run(tasks, n=(8, 10), gamma=(1.0,), splits=2, workers=2).accuracy)
+    other = study.run(tasks, n=(8, 10), gamma=(1.0,), splits=2, seed=1)
+    assert not np.array_equal(both.accuracy, other.accuracy)
+    assert (both.regret("robust")[..., 0] >= 0.0).all()
+
+
+def test_a_task_with_too_few_rows_is_left_out():
+    small, large = a_task(rows=24), a_task(rows=60, seed=1)
+    result = study.run([small, large, a_task(seed=2)], n=(24,), gamma=(1.0,), splits=1)
+    assert np.isnan(result.accuracy[0]).all()
+    assert np.isfinite(result.accuracy[1:]).all()
+    assert {row["tasks"] for row in result.cells()} == {2}
+    assert np.isfinite(result.against("α = 0")["difference"])
+
+
+def made(accuracy, kinds=None):
+    accuracy = np.asarray(accuracy, dtype=np.float64)
+    names = tuple(f"task {i}" for i in range(len(accuracy)))
+    return study.StudyResult(names, kinds or ("a",) * len(names), (10,), (1.0,), accuracy)
+
+
+def test_cells_compare_with_the_better_fixed_choice():
+    rng = np.random.default_rng(2)
+    accuracy = rng.random((12, 1, len(study.METHODS), 2))
+    accuracy[:, :, 1] += 0.1  # α = 1
+    rows = made(accuracy).cells()
+    assert [row["better"] for row in rows] == ["α = 1", "α = 1"]
+    for j, row in enumerate(rows):
+        test = ttest_rel(accuracy[:, 0, study.METHODS.index("robust"), j], accuracy[:, 0, 1, j])
+        interval = test.confidence_interval()
+        assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
+        assert row["difference"] / row["stderr"] == pytest.approx(test.statistic)
+
+
+def test_comparisons_are_over_tasks():
+    accuracy = np.zeros((4, 1, len(study.METHODS), 2))
+    accuracy[:, 0, study.METHODS.index("robust")] = [[0.1, 0.4], [0.3, 0.4], [0.1, 0.2], [0.5, 0.6]]
+    accuracy[1, 0, study.METHODS.index("oracle")] = 1.0
+    result = made(accuracy, ("a", "a", "b", "b"))
+    assert result.against("α = 0")["difference"] == pytest.approx(0.325)
+    assert result.against("α = 0", kind="b")["difference"] == pytest.approx(0.35)
+    assert result.gamma_by_loo() == pytest.approx({"best": 1.0, **study.paired(np.array([0.3, 0.1, 0.1, 0.1]))})
+    assert result.regret("robust")[1] == pytest.approx(np.array([[0.7, 0.6]]))
+
+
+def test_no_difference_has_p_one():
+    assert study.paired(np.zeros(5))["p"] == 1.0
+
+
+def test_halves_depend_on_the_digits_alone():
+    tasks = list(digit_tasks("shifted", 60))
+    pairs = {}
+    for task in tasks:
+        pairs.setdefault(task.source.classes, set()).add(study.half(task))
+    assert all(len(halves) == 1 for halves in pairs.values())
+    assert {half for halves in pairs.values() for half in halves} == {"choose", "report"}
+    with pytest.raises(ValueError, match="one of digits"):
+        study.half(next(bundled_tasks()))
+
+
+@pytest.mark.parametrize("features", ["relu", "products"])
+def test_other_features_are_the_same_for_source_and_target(features):
+    task = next(digit_tasks("shared"))
+    mapped = study.with_features(task, features)
+    assert mapped.source.X.shape[1] == mapped.target.X.shape[1] > 500
+    twin = TransferTask(task.name, task.kind, task.target, task.source)
+    assert np.array_equal(study.with_features(twin, features).source.X, mapped.target.X)
+    with pytest.raises(ValueError, match="features must be"):
+        study.with_features(task, "sines")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"n": (9,)}, "n must be even"),
+        ({"n": (6,)}, "n must be an integer of at least 8"),
+        ({"gamma": (0.0,)}, r"gamma must be in \(0, inf"),
+        ({"splits": 0}, "splits must be"),
+        ({"workers": 0}, "workers must be"),
+        ({"seed": -1}, "seed must be"),
+        ({"n": ()}, "at least one entry"),
+    ],
+)
+def test_bad_arguments_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        study.run([a_task()], **{"n": (8,), "gamma": (1.0,), "splits": 1} | wrong)
+
+
+def test_a_study_needs_a_task():
+    with pytest.raises(ValueError, match="tasks, n and gamma"):
+        study.run([])
