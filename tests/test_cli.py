@@ -16,6 +16,7 @@ import pytest
 
 import rmt_alpha as ra
 from rmt_alpha import cli, symbolic
+from rmt_alpha.cli import _fit, _lora, _shared, _tasks
 
 PROBLEM = ["--beta", "0.8", "--n", "60", "--p", "90", "--gamma", "0.2", "--n-source", "100", "--gamma-source", "0.5"]
 SETTING = {"beta": 0.8, "n": 60, "p": 90, "gamma": 0.2, "n_source": 100, "gamma_source": 0.5}
@@ -191,7 +192,7 @@ def test_lora_demo_where_trainings_are_perfect(run, monkeypatch):
     assert data["agrees"] is True
     for row in data["trained_alpha"]:
         assert row["refused"] == {"trained": False, "optimal": True, "risk_optimal": True}
-        assert row["theories"]["trained"] == ra.trained_alpha(0.6, row["n"], **cli.LORA_DEMO)
+        assert row["theories"]["trained"] == ra.trained_alpha(0.6, row["n"], **_lora.LORA_DEMO)
         # Student's quantile at 5 degrees of freedom, level 0.001 over two problems; the allowance, spelled out
         inverse = 1 / 100
         for n, gamma in ((row["n"], 1.0), (200, 0.5)):
@@ -199,10 +200,10 @@ def test_lora_demo_where_trainings_are_perfect(run, monkeypatch):
             inverse += 1 / (n * (1 - 100 / n / (1 + kappa) ** 2))
         allowance = 0.5 * row["theories"]["trained"] * inverse
         assert row["tolerance"] == pytest.approx(7.976 * row["stderr"] + allowance, rel=1e-4)
-    assert fixed == [(cli.LORA_DEMO_STEPS, rank) for rank in (1, 4, 4)] * 4
+    assert fixed == [(_lora.LORA_DEMO_STEPS, rank) for rank in (1, 4, 4)] * 4
     assert [set(options) for options in asked] == [{"steps", "seed"}] * 12  # the held-out data are the fresh default
     for row in data["fixed_alpha"]:
-        assert row["theory"] == pytest.approx(ra.accuracy(row["alpha"], 0.6, 50, **cli.LORA_DEMO))
+        assert row["theory"] == pytest.approx(ra.accuracy(row["alpha"], 0.6, 50, **_lora.LORA_DEMO))
         assert abs(row["trained"] - row["theory"]) < 6 * row["stderr"]
 
 
@@ -226,11 +227,11 @@ def test_lora_demo_trains_long_enough():
     from rmt_alpha.lora.experiments import draw, trained_classifiers
     from rmt_alpha.problem import Experiment
 
-    sample = draw(Experiment(**cli.LORA_DEMO, beta=0.6, n=50), 5000 + 1371)
-    alphas = [2.0 * ra.worst_alpha(0.6, 50, **cli.LORA_DEMO)]
-    layer = trained_classifiers(sample, alphas, steps=cli.LORA_DEMO_STEPS, seed=1371, rank=1)[0]
+    sample = draw(Experiment(**_lora.LORA_DEMO, beta=0.6, n=50), 5000 + 1371)
+    alphas = [2.0 * ra.worst_alpha(0.6, 50, **_lora.LORA_DEMO)]
+    layer = trained_classifiers(sample, alphas, steps=_lora.LORA_DEMO_STEPS, seed=1371, rank=1)[0]
     solved = sample.classifier(alphas)[0]
-    assert np.linalg.norm(layer - solved) < 1e-3 * cli.EXACT * np.linalg.norm(solved)
+    assert np.linalg.norm(layer - solved) < 1e-3 * _lora.EXACT * np.linalg.norm(solved)
 
 
 def test_lora_demo_finds_what_is_not_so(run, tmp_path, monkeypatch):
@@ -248,7 +249,7 @@ def test_lora_demo_finds_what_is_not_so(run, tmp_path, monkeypatch):
     assert data["agrees"] is False
     assert [row["n"] for row in data["trained_alpha"]] == [50, 200]
     last = data["trained_alpha"][1]
-    assert last["theories"]["trained"] == ra.optimal_alpha(0.6, 200, **cli.LORA_DEMO)
+    assert last["theories"]["trained"] == ra.optimal_alpha(0.6, 200, **_lora.LORA_DEMO)
     assert last["refused"]["trained"] is True
     assert max(row["largest_difference"] for row in data["fixed_alpha"]) > 1e-3
     assert "are NOT the ridge classifiers" in data["summary"]
@@ -367,6 +368,338 @@ def test_transfer_reads_files_and_writes_csv(run, tmp_path):
     assert all(0 <= float(row["measured"]) <= 1 for row in rows)
     assert all(0 <= float(row["predicted_with_covariance"]) <= 1 for row in rows)
     assert "p = 4 features" in out
+
+
+def labelled_file(path, n=40, p=6, seed=0, shift=1.0, names=("ham", "spam")):
+    """Write samples of the model as CSV, +1 the second name."""
+    rng = np.random.default_rng(seed)
+    y = np.repeat([0, 1], n // 2)
+    X = rng.standard_normal((n, p)) + np.outer(2 * y - 1, [shift, 0.5 * shift, *[0.0] * (p - 2)])
+    header = ",".join([*(f"x{j}" for j in range(p)), "label"])
+    lines = [",".join([*map(repr, row.tolist()), names[k]]) for row, k in zip(X, y, strict=True)]
+    path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    return X, 2.0 * y - 1.0
+
+
+@pytest.fixture
+def mail(tmp_path):
+    """Four files: many source rows, forty target rows, fresh ones, and some of other features."""
+    data = {name: labelled_file(tmp_path / f"{name}.csv", n, seed=k) for k, (name, n) in enumerate(MAIL.items())}
+    (tmp_path / "other.csv").write_text("a,b,label\n1,2,x\n2,3,x\n3,4,y\n4,6,y\n", encoding="utf-8")
+    return data
+
+
+MAIL = {"source": 400, "few": 40, "fresh": 60}
+FIT = ["fit", "few.csv", "--source-data", "source.csv"]
+
+
+def test_fit_is_what_the_estimator_says(run, mail, tmp_path):
+    from rmt_alpha.estimation.estimators import AlphaRidgeClassifier
+    from rmt_alpha.estimation.heads import load_head
+    from rmt_alpha.estimation.judgement import judge
+    from rmt_alpha.estimation.splits import Standardiser
+
+    status, out, err = run(*FIT, "--gamma", "loo", "--save", "head.npz", "--json")
+    assert (status, err) == (0, "")
+    data = strict_json(out)
+    scale = Standardiser.fit(*mail["source"], *mail["few"]).scale
+    source = AlphaRidgeClassifier(scale=scale).fit(*mail["source"])
+    model = AlphaRidgeClassifier(source, gamma="loo", scale=scale).fit(*mail["few"])
+    judgement = judge(model)
+    assert data["alpha"] == pytest.approx(model.alpha_)
+    assert data["gamma"] == pytest.approx(model.gamma_)
+    assert data["related"] == pytest.approx(model.related_)
+    assert (data["n"], data["p"], data["rows"], data["scale"]) == (40, 6, {"ham": 20, "spam": 20}, "source")
+    assert data["sources"] == [{"name": "source.csv", "rows": 400}]
+    assert data["interval"] == pytest.approx(judgement.interval)
+    assert data["expected_accuracy"] == judgement.accuracy
+    assert data["law_accuracy"] == pytest.approx(judgement.law_accuracy)
+    assert data["source_share"] == pytest.approx(judgement.share)
+    assert [row["at"] for row in data["leave_one_out"]] == ["scratch", "fine_tuning", "chosen"]
+    for row in data["leave_one_out"]:
+        assert row["risk"] == pytest.approx(judgement.at[row["at"]].risk)
+        assert row["accuracy"] == judgement.at[row["at"]].hits / 40
+        assert row["p_value"] == pytest.approx(judgement.at[row["at"]].p_value)
+
+    head = load_head(tmp_path / "head.npz")
+    assert data["saved"] == "head.npz"
+    assert head.class_names == ("ham", "spam")
+    assert head.features == tuple(f"x{j}" for j in range(6))
+    X, y = mail["fresh"]
+    assert head.decision_function(X) == pytest.approx(model.decision_function(X))
+    assert head.scale == pytest.approx(scale)
+
+    status, out, _ = run(*FIT, "--gamma", "loo", "--predict", "fresh.csv", "--out", "predictions.csv")
+    assert status == 0
+    for number in (f"α = {model.alpha_:.4g}", f"γ = {model.gamma_:.4g}", f"matters: {model.related_:.2f}"):
+        assert number in out
+    rows = read_csv(tmp_path / "predictions.csv")
+    assert [row["row"] for row in rows] == [str(i) for i in range(1, 61)]
+    assert [row["predicted"] for row in rows] == ["spam" if f > 0 else "ham" for f in model.decision_function(X)]
+    assert [float(row["probability"]) for row in rows] == pytest.approx(model.predict_proba(X).max(axis=1))
+    assert [row["label"] for row in rows] == ["spam" if label > 0 else "ham" for label in y]
+    assert f"Right: {model.score(X, y):.3f}, 95% interval" in out
+
+    status, again, _ = run("fit", "--head", "head.npz", "--predict", "fresh.csv", "--out", "again.csv")
+    assert status == 0
+    assert "the labels ham, spam" in again
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "predictions.csv").read_bytes()
+    assert "50 more rows with --out" in run("fit", "--head", "head.npz", "--predict", "fresh.csv")[1]
+    said = strict_json(run("fit", "--head", "head.npz", "--predict", "fresh.csv", "--json")[1])
+    assert said["alpha"] == data["alpha"]
+    assert said["predictions"]["accuracy"] == model.score(X, y)
+    assert len(said["predictions"]["rows"]["predicted"]) == 60
+
+
+@pytest.mark.usefixtures("mail")
+def test_fit_from_a_saved_head_and_from_several(run, tmp_path):
+    assert run("fit", "source.csv", "--save", "source.npz", "--scale", "std")[0] == 0
+    one = strict_json(run("fit", "few.csv", "--source", "source.npz", "--json")[1])
+    assert one["scale"] == "source"
+    assert one["sources"] == [{"name": "source.npz", "rows": None}]
+    assert one["alpha"] > 0.3
+    same = strict_json(run("fit", "few.csv", "--source-data", "source.csv", "--scale", "none", "--json")[1])
+    assert same["scale"] == "none"
+    two = strict_json(
+        run("fit", "few.csv", "--source", "source.npz", "--source-data", "fresh.csv", "--alpha", 0.5, "--json")[1]
+    )
+    assert [source["name"] for source in two["sources"]] == ["source.npz", "fresh.csv"]
+    assert two["alpha"] == [0.5, 0.5]
+    out = run("fit", "few.csv", "--source-data", "fresh.csv", "--source", "source.npz", "--alpha", "loo")[1]
+    assert out.index("Source fresh.csv (60 rows)") < out.index("Source source.npz: α")
+
+    # the label names of a head in the other order: it means the same
+    from rmt_alpha.estimation.heads import Head, load_head, save_head
+
+    head = load_head(tmp_path / "source.npz")
+    turned = Head(-head.coef, -head.intercept, head.classes[::-1], scale=head.scale)
+    save_head(tmp_path / "turned.npz", turned)
+    assert strict_json(run("fit", "few.csv", "--source", "turned.npz", "--json")[1])["alpha"] == one["alpha"]
+    save_head(tmp_path / "bare.npz", Head(head.coef))  # labels and units unknown
+    assert strict_json(run("fit", "few.csv", "--source", "bare.npz", "--json")[1])["scale"] == "std"
+    status, _, err = run("fit", "few.csv", "--source", "bare.npz", "--scale", "source")
+    assert status == 2
+    assert "--scale source needs" in err
+
+
+@pytest.mark.usefixtures("mail")
+def test_fit_judges(run, tmp_path):
+    from rmt_alpha.estimation import robust
+    from rmt_alpha.estimation.heads import Head, save_head
+
+    assert robust._RELATED == _fit.RELATED
+    rng = np.random.default_rng(1)
+    save_head(tmp_path / "noise.npz", Head(rng.standard_normal(6) * [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]))
+    out = run("fit", "few.csv", "--source", "noise.npz", "--alpha", 0.0)[1]
+    assert "Nothing speaks for the source: 0.0% of" in out
+    assert "α = 0" not in out.split("Nothing")[1]  # which is what it is
+    save_head(tmp_path / "truth.npz", Head([1.0, 0.5, 0.0, 0.0, 0.0, 0.0]))
+    out = run("fit", "few.csv", "--source", "truth.npz", "--alpha", -5, "--gamma", 10)[1]
+    assert "This α is WORSE than α = 0: " in out
+    assert "This α is WORSE than α = 1: " in out
+    labelled_file(tmp_path / "wide.csv", 16, 60, seed=3)
+    save_head(tmp_path / "wide.npz", Head([1.0, 0.5, *[0.0] * 58]))
+    out = run("fit", "wide.csv", "--source", "wide.npz", "--alpha", 5)[1]
+    assert "This α is better than α = 0: this α alone is right on" in " ".join(out.split())
+    assert "α = 1 may do as well within error" in out
+    out = run("fit", "few.csv")[1]
+    assert "Source" not in out
+    assert "fine-tuning" not in out
+    assert "Accuracy to expect" in out
+
+
+def test_fit_predicts_where_labels_differ(run, tmp_path, mail):
+    labelled_file(tmp_path / "renamed.csv", 10, names=("no", "yes"))
+    out = run(*FIT, "--predict", "renamed.csv")[1]
+    assert "Its labels, no and yes, are not the head's" in out
+    assert "Right:" not in out
+    assert "accuracy" not in strict_json(run(*FIT, "--predict", "renamed.csv", "--json")[1])["predictions"]
+
+    # a head of three classes, trained elsewhere, without probabilities
+    from sklearn.linear_model import RidgeClassifier
+
+    from rmt_alpha.estimation.heads import save_head
+
+    X, y = mail["source"]
+    kinds = np.where(X[:, 5] > 1.0, "junk", np.where(y > 0, "spam", "ham"))
+    model = RidgeClassifier().fit(X, kinds)
+    save_head(tmp_path / "three.npz", model)
+    data = strict_json(run("fit", "--head", "three.npz", "--predict", "fresh.csv", "--json")[1])["predictions"]
+    assert data["rows"]["predicted"] == model.predict(mail["fresh"][0]).tolist()
+    assert data["rows"]["probability"] == [None] * 60
+    assert data["accuracy"] == np.mean(model.predict(mail["fresh"][0]) == np.where(mail["fresh"][1] > 0, "spam", "ham"))
+    status, _, err = run("fit", "few.csv", "--source", "three.npz")
+    assert status == 2
+    assert "3 outputs" in err
+
+
+def test_fit_predicts_samples_without_labels(run, tmp_path, mail):
+    run(*FIT, "--save", "head.npz")
+    command = ["fit", "--head", "head.npz", "--predict"]
+    labelled = strict_json(run(*command, "fresh.csv", "--json")[1])["predictions"]["rows"]
+    lines = (tmp_path / "fresh.csv").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "bare.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines), encoding="utf-8")
+    np.savez(tmp_path / "bare.npz", X=mail["fresh"][0])
+    for name in ("bare.csv", "bare.npz"):
+        status, out, _ = run(*command, name, "--out", "a.csv")
+        assert status == 0
+        assert "Right:" not in out
+        rows = read_csv(tmp_path / "a.csv")
+        assert list(rows[0]) == ["row", "predicted", "probability"]
+        assert [row["predicted"] for row in rows] == labelled["predicted"]
+        assert [float(row["probability"]) for row in rows] == pytest.approx(labelled["probability"])
+        assert run(*FIT, "--predict", name)[0] == 0
+    for text, word in (
+        ("1,2,3,4,5", "line 2 has 5 cells"),
+        ("1,2,3,4,5,x", "line 2: could not convert"),
+        ("1,2,3,4,5,nan", "line 2: it must be finite"),
+        ("", "at least one row"),
+    ):
+        (tmp_path / "bad.csv").write_text(f"x0,x1,x2,x3,x4,x5\n{text}\n", encoding="utf-8")
+        status, _, err = run(*command, "bad.csv")
+        assert status == 2
+        assert f"bad.csv: {word}" in err or (not text and word in err)
+    np.savez(tmp_path / "bad.npz", X=[[1.0, np.inf]])
+    assert "bad.npz: X must be finite" in run(*command, "bad.npz")[2]
+    np.savez(tmp_path / "bad.npz", X=np.ones((3, 2)))
+    assert "head.npz has 6 features, bad.npz has 2" in run(*command, "bad.npz")[2]
+    (tmp_path / "bad.npz").write_bytes((tmp_path / "bare.npz").read_bytes().replace(b"NUMPY", b"NUMBY"))
+    status, _, err = run(*command, "bad.npz")
+    assert status == 2
+    assert "bad.npz: " in err
+
+
+def test_fit_trains_no_source_on_the_target(run):
+    data = strict_json(run("fit", "digits:3,8/2", "--source-data", "digits:3,5", "--json")[1])
+    assert data["sources"][0]["rows"] == 365 - 91  # the 3s of the second half are in both
+    status, _, err = run("fit", "digits:3,8", "--source-data", "digits:3,8")
+    assert status == 2
+    assert "without the rows that are in digits:3,8 as well" in err
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["fit"], ["DATA is missing"]),
+        (["fit", "no.csv"], ["no.csv: no such file"]),
+        (["fit", "other.csv", "--source-data", "source.csv"], ["source.csv has 6 features, other.csv has 2"]),
+        (["fit", "few.csv", "--source", "no.npz"], ["no.npz: no such file"]),
+        (["fit", "few.csv", "--source", "few.csv"], ["few.csv: is not an .npz archive"]),
+        (["fit", "few.csv", "--source", "two.npz"], ["two.npz has 2 features"]),
+        (["fit", "few.csv", "--source", "named.npz"], ["named.npz has the feature 'a' where few.csv has 'x0'"]),
+        (["fit", "one.csv"], ["one.csv: ", "two distinct labels, found 1: spam"]),
+        ([*FIT, "--gamma", "-1"], ["gamma must be in [0, inf), got -1"]),
+        ([*FIT, "--gamma", "auto"], ["gamma must be", "'auto'"]),
+        ([*FIT, "--gamma-source", "-1"], ["source.csv, --gamma-source: gamma must"]),
+        ([*FIT, "--alpha", "best"], ["alpha must be", "'best'"]),
+        ([*FIT, "--alpha", "nan"], ["alpha must be"]),
+        ([*FIT, "--scale", "max"], ["--scale"]),
+        (["fit", "few.csv", "--scale", "source"], ["--scale source needs"]),
+        ([*FIT, "--save", "head.csv"], ["--save must end in .npz"]),
+        ([*FIT, "--save", "no/such/head.npz"], ["--save no/such/head.npz cannot be written"]),
+        ([*FIT, "--out", "a.csv"], ["--out needs --predict"]),
+        ([*FIT, "--predict", "fresh.csv", "--out", "a.png"], ["--out must end in .csv"]),
+        ([*FIT, "--predict", "fresh.csv", "--out", "no/a.csv"], ["--out no/a.csv cannot be written"]),
+        ([*FIT, "--predict", "fresh.csv", "--out", "./fresh.csv"], ["--out fresh.csv is read as well"]),
+        (["fit", "few.csv", "--source", "two.npz", "--save", "two.npz"], ["--save two.npz is read as well"]),
+        ([*FIT, "--predict", "nowhere.csv"], ["nowhere.csv: no such file"]),
+        ([*FIT, "--predict", "."], [".: unknown kind of data"]),
+        (["fit", "--head", "no.npz", "--predict", "few.csv"], ["no.npz: no such file"]),
+        (["fit", "wide.csv", "--gamma", "0", "--alpha", "theory", "--source-data", "few.csv"], ["few.csv has 6"]),
+        (["fit", "tiny.csv", "--source-data", "few.csv", "--alpha", "theory"], ["label", "4"]),
+        ([*FIT, "--predict", "other.csv", "--save", "head.npz"], ["few.csv has 6 features, other.csv has 2"]),
+        (["fit", "--head", "two.npz"], ["--head needs --predict"]),
+        (["fit", "few.csv", "--head", "two.npz", "--predict", "few.csv"], ["leave out DATA"]),
+        (["fit", "--head", "two.npz", "--gamma", "1", "--save", "a.npz"], ["leave out --save, --gamma"]),
+        (["fit", "--head", "two.npz", "--predict", "few.csv"], ["two.npz is a regression"]),
+        (["fit", "--head", "named.npz", "--predict", "other.csv"], ["named.npz has 6 features, other.csv has 2"]),
+        (["fit", "--head", "cut.npz", "--predict", "other.csv"], ["cut.npz: "]),
+    ],
+)
+@pytest.mark.usefixtures("mail")
+def test_bad_input_of_fit_is_exit_2(run, tmp_path, argv, words):
+    from rmt_alpha.estimation.heads import Head, save_head
+
+    labelled_file(tmp_path / "one.csv", 10, names=("spam", "spam"))
+    labelled_file(tmp_path / "wide.csv", 10, 20)
+    labelled_file(tmp_path / "tiny.csv", 6)
+    save_head(tmp_path / "two.npz", Head([1.0, 2.0]))
+    save_head(tmp_path / "named.npz", Head(np.ones(6), classes=["ham", "spam"], features=tuple("abcdef")))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "two.npz").read_bytes()[:-30])
+    before = sorted(tmp_path.iterdir())
+    status, out, err = run(*argv)
+    assert (status, out) == (2, "")
+    for word in words:
+        assert word in err
+    assert "Traceback" not in err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.usefixtures("mail")
+def test_fit_without_scikit_learn_says_what_to_install(run, monkeypatch):
+    monkeypatch.delitem(sys.modules, "rmt_alpha.estimation.estimators", raising=False)
+    monkeypatch.setitem(sys.modules, "sklearn.base", None)
+    status, out, err = run(*FIT)
+    assert (status, out) == (2, "")
+    assert 'pip install "rmt_alpha[data]"' in err
+
+
+BENCHMARK = ["benchmark-tasks", "--half", "choose", "--tasks", "2", "--n", "10", "--splits", "2", "--gamma", "1"]
+
+
+def test_benchmark_tasks_says_what_the_study_says(run, tmp_path):
+    from itertools import islice
+
+    from rmt_alpha.estimation import study
+    from rmt_alpha.estimation.tasks import digit_tasks
+
+    tasks = [
+        t for kind in _tasks.KINDS for t in islice(filter(lambda t: study.half(t) == "choose", digit_tasks(kind)), 2)
+    ]
+    result = study.run(tasks, n=(10,), gamma=(1.0,), splits=2, seed=3)
+    status, out, err = run(*BENCHMARK, "--seed", 3, "--json", "--out", "table.csv")
+    assert (status, err) == (0, "")
+    data = strict_json(out)
+    assert data["tasks"] == [task.name for task in tasks]
+    assert data["cells"] == result.cells()
+    assert data["against_first_rule"] == result.against("first rule")
+    assert data["methods"][0]["regret"] == pytest.approx(np.mean(result.regret("α = 0")))
+    level = [cell["difference"] >= -cell["stderr"] for cell in data["cells"]]
+    assert data["cells_level"] == sum(level)
+    rows = read_csv(tmp_path / "table.csv")
+    assert len(rows) == 6 * 2 * len(study.METHODS)
+    row = next(r for r in rows if (r["task"], r["gamma"], r["method"]) == (tasks[4].name, "loo", "robust"))
+    assert float(row["accuracy"]) == result.method("robust")[4, 0, 1]
+
+    status, out, _ = run(*BENCHMARK, "--seed", 3, "--kind", "shifted", "shifted")
+    assert status == 0
+    assert "2 tasks of the half “choose”, 2 splits" in out
+    cell = next(c for c in data["cells"] if (c["kind"], c["gamma"]) == ("shifted", "loo"))
+    line = next(line for line in out.splitlines() if line.split()[:3] == ["shifted", "10", "loo"])
+    assert line.split()[3:10] == [f"{cell['accuracy'][name]:.3f}" for name in _tasks.SHOWN]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--tasks", "1"], "--tasks must"),
+        (["--tasks", "1000"], "--tasks must be at most"),
+        (["--n", "9"], "n must be even"),
+        (["--n", "2"], "n must be"),
+        (["--gamma", "-1"], "gamma must"),
+        (["--gamma", "x"], "--gamma"),
+        (["--splits", "0"], "splits must"),
+        (["--workers", "0"], "workers must"),
+        (["--kind", "other"], "--kind"),
+        (["--half", "both"], "--half"),
+        (["--out", "a.png"], "--out must end in .csv"),
+    ],
+)
+def test_bad_input_of_benchmark_tasks_is_exit_2(run, options, word):
+    status, out, err = run(*BENCHMARK, *options)
+    assert (status, out) == (2, "")
+    assert word in err
+    assert "Traceback" not in err
 
 
 GRID = """
@@ -692,7 +1025,10 @@ def test_the_seed_decides(run):
     assert texts[0] == texts[1] != texts[2]
 
 
-@pytest.mark.parametrize("command", ["demo", "optimal", "curve", "compare", "errata", "lora-demo", "transfer", "sweep"])
+@pytest.mark.parametrize(
+    "command",
+    ["demo", "optimal", "curve", "compare", "errata", "lora-demo", "transfer", "sweep", "fit", "benchmark-tasks"],
+)
 def test_every_command_has_help_with_an_example(run, command):
     status, out, _ = run(command, "--help")
     assert status == 0
@@ -702,9 +1038,9 @@ def test_every_command_has_help_with_an_example(run, command):
 
 
 def test_the_examples_run(run):
-    for command in ("optimal", "curve", "compare", "errata", "transfer"):
-        out = " ".join(run(command, "--help")[1].split())
-        example = out.split(f"example: rmt-alpha {command}")[1].split()
+    for command in ("optimal", "curve", "compare", "errata", "transfer", "fit"):
+        out = run(command, "--help")[1]
+        example = out.split(f"example: rmt-alpha {command}")[1].splitlines()[0].split()
         assert run(command, *example)[0] == 0
 
 
@@ -836,14 +1172,14 @@ def test_an_interruption_is_status_130(run, monkeypatch):
 
 
 def test_tables_line_up():
-    lines = cli._table(["a", "long name"], [(1.0, "x"), (10.25, "yy")], ".2f")
+    lines = _shared.table(["a", "long name"], [(1.0, "x"), (10.25, "yy")], ".2f")
     assert lines == ["    a  long name", " 1.00          x", "10.25         yy"]
     assert len({len(line) for line in lines}) == 1
 
 
 def test_json_holds_no_numpy():
     data = {"a": np.array([1.0, np.nan]), "b": (np.float64(2.0), np.inf), "c": np.bool_(True)}
-    assert cli._plain(data) == {"a": [1.0, None], "b": [2.0, None], "c": True}
+    assert _shared.plain(data) == {"a": [1.0, None], "b": [2.0, None], "c": True}
 
 
 def test_verify_shows_every_proof(capsys):

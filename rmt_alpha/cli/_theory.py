@@ -1,0 +1,348 @@
+"""The theory of one problem, beside simulations: demo, optimal, curve, compare, errata, verify."""
+
+import argparse
+import math
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import rmt_alpha as ra
+from rmt_alpha._validation import check_memory, integer
+from rmt_alpha.cli._shared import (
+    PICTURES,
+    Report,
+    add_command,
+    add_trials,
+    check_out,
+    ends,
+    interactive,
+    picture,
+    table,
+    write_csv,
+)
+
+PROBLEM = (
+    "beta",
+    "n",
+    "p",
+    "gamma",
+    "mu",
+    "mu_perp",
+    "n_source",
+    "gamma_source",
+    "label_noise",
+    "label_noise_source",
+)
+
+
+def demo(arguments: argparse.Namespace) -> Report:
+    """Figure 1 of the paper: theory against simulation at three β, with one source for all of them."""
+    from rmt_alpha.comparison import compare, require_trials
+
+    check_out(arguments.out, *PICTURES)
+    require_trials(arguments.trials)
+    beta = np.array([0.2, 0.5, 0.9])
+    setting: dict[str, Any] = {"n": 40, "p": 1000, "gamma": 0.1, "mu": 0.8, "mu_perp": 0.8}
+    setting |= {"n_source": 5000, "gamma_source": 5.0}
+    run = ra.simulate(beta, **setting, trials=arguments.trials, seed=arguments.seed, progress=interactive(arguments))
+    law = ra.margin_law(beta, **setting)
+    best, worst = ra.optimal_alpha(beta, **setting), np.asarray(law.worst_alpha())
+    rows, data, agrees = [], [], True
+    for i in range(beta.size):
+        alphas = [0.0, 1.0, float(best[i])]
+        comparison = compare(run[i], alphas)
+        agrees &= comparison.agrees
+        entries = list(zip(("0", "1", "α*"), alphas, _records(comparison)[-3:], strict=True))
+        data.append(
+            {"beta": beta[i], "optimal_alpha": best[i], "worst_alpha": worst[i], "accuracies": [r for *_, r in entries]}
+        )
+        for name, alpha, r in entries:
+            rows.append((beta[i], best[i], worst[i], name, alpha, r["theory"], r["simulated"], r["stderr"], r["z"]))
+    at_one, at_best = law[-1].accuracy(1.0), law[-1].best_accuracy()
+    verdict = "agree within chance" if agrees else "DISAGREE beyond chance"
+    sentence = (
+        f"Scaling the pre-trained weights by α* instead of 1 raises accuracy from {at_one:.3f} to {at_best:.3f} at β = "
+        f"{beta[-1]:g}; theory and {arguments.trials} simulated experiments {verdict}."
+    )
+    limits = float(worst.min()) - 0.5, 1.5 * float(best.max())
+    out = picture(arguments.out, lambda ax: _draw_demo(ax, law, beta, run, limits))
+    header = ("β", "α*", "worst α", "α", "value", "theory", "simulated", "± s.e.", "z")
+    lines = [
+        "Accuracy of fine-tuning on n = 40 target samples in p = 1000 dimensions, γ = 0.1, ‖μ‖ = ‖μ_⊥‖ = 0.8,",
+        "from a ridge classifier of N = 5000 source samples, γ̃ = 5 (Figure 1 of arXiv 2510.21345):",
+        "",
+        *table(header, rows, ".3f", {0: ".1f", 3: "", 4: ".3f", 7: ".4f", 8: "+.2f"}),
+        "",
+        *textwrap.wrap(sentence, 100),
+        f"Written: {out}",
+    ]
+    data_ = {"setting": setting, "trials": arguments.trials, "seed": run.seed.entropy, "results": data}
+    return Report({**data_, "agrees": agrees, "summary": sentence, "figure": str(out)}, lines)
+
+
+def _draw_demo(ax: Any, law: ra.MarginLaw, beta: Any, run: ra.Simulation, limits: tuple[float, float]) -> None:
+    from rmt_alpha import plots
+
+    grid, few = np.linspace(*limits, 200), np.linspace(*limits, 15)
+    for i, colour in zip(range(len(beta)), plots.COLOURS, strict=False):
+        plots.accuracy_curve(ax, law[i], grid, label=rf"theory, $\beta$ = {beta[i]:g}", color=colour)
+        label = f"{len(run.law)} experiments ± 2 s.e." if i == 0 else "_"
+        plots.estimates(ax, few, run[i].accuracy(few), label=label, color=colour)
+    ax.axvline(1.0, color="0.6", linewidth=0.8)
+    ax.axhline(0.5, color="0.6", linewidth=0.8)
+    ax.annotate(r"$\alpha = 1$", (1.0, ax.get_ylim()[0]), xytext=(3, 4), textcoords="offset points", color="0.4")
+    ax.set_title(r"Best scale of the pre-trained weights ($\bigstar$: $\alpha^*$, $\times$: accuracy ½)", fontsize=10)
+    ax.legend(fontsize=8)
+
+
+def optimal(arguments: argparse.Namespace) -> Report:
+    """α*, the worst α, the risk-optimal α, and what they are worth."""
+    problem = _problem(arguments)
+    law = ra.margin_law(**problem)
+    columns: dict[str, Any] = {
+        "beta": problem["beta"],
+        "optimal_alpha": ra.optimal_alpha(**problem),
+        "worst_alpha": law.worst_alpha(),
+        "risk_optimal_alpha": law.risk_optimal_alpha(),
+        "accuracy_0": law.accuracy(0.0),
+        "accuracy_1": law.accuracy(1.0),
+    }
+    best = np.asarray(columns["optimal_alpha"])
+    at_best = law.accuracy(np.nan_to_num(best))  # the closed form's α*, where the law is too near singular for its own
+    columns["accuracy_optimal"] = np.where(np.isnan(best), law.best_accuracy(), at_best)
+    if arguments.trials:
+        run = _simulate(arguments, problem)
+        alpha = np.stack([np.zeros(law.shape), np.ones(law.shape), np.nan_to_num(columns["optimal_alpha"])])
+        estimate = run.accuracy(alpha)
+        values, errors = np.asarray(estimate.value), np.asarray(estimate.stderr)
+        for name, value, stderr in zip(("0", "1", "optimal"), values, errors, strict=True):
+            columns[f"simulated_{name}"], columns[f"stderr_{name}"] = value, stderr
+    names = [name.replace("_", " ") for name in columns]
+    return Report(columns, table(names, list(zip(*columns.values(), strict=True)), ".4f"))
+
+
+def curve(arguments: argparse.Namespace) -> Report:
+    """Accuracy and risk against α, as a plot, a CSV file, or a table on standard output."""
+    check_out(arguments.out, *PICTURES, ".csv")
+    problem = _problem(arguments)
+    law = ra.margin_law(**problem)
+    low, high = _range(arguments, law)
+    points = integer("--points", arguments.points, 2)
+    check_memory(f"--points {points}", 500.0 * points * len(law))  # rows of Python numbers, before they are written
+    grid = np.linspace(low, high, points)
+    columns: dict[str, Any] = {"alpha": np.tile(grid, len(law)), "beta": np.repeat(problem["beta"], points)}
+    columns["accuracy"] = np.asarray(law[:, None].accuracy(grid)).ravel()
+    columns["risk"] = np.asarray(law[:, None].risk(grid)).ravel()
+    run = _simulate(arguments, problem) if arguments.trials else None
+    if run is not None:
+        for name, estimate in (("accuracy", run.accuracy(grid[:, None])), ("risk", run.risk(grid[:, None]))):
+            columns[f"simulated_{name}"] = np.asarray(estimate.value).T.ravel()
+            columns[f"stderr_{name}"] = np.asarray(estimate.stderr).T.ravel()
+    rows = list(zip(*(np.asarray(c).tolist() for c in columns.values()), strict=True))
+    if arguments.out is None:
+        return Report(columns, [",".join(columns), *(",".join(map(repr, row)) for row in rows)])
+    if arguments.out.suffix.lower() == ".csv":
+        write_csv(arguments.out, columns, rows)
+    else:
+        picture(arguments.out, lambda axes: _draw_curves(axes, law, problem["beta"], grid, run), panels=2)
+    return Report({**columns, "out": str(arguments.out)}, [f"{len(rows)} points: {arguments.out}"])
+
+
+def _range(arguments: argparse.Namespace, law: ra.MarginLaw) -> tuple[float, float]:
+    """Return the ends of the α axis: as asked, or such that 0, 1, α* and the worst α are all on it."""
+    marks = np.concatenate([[0.0, 1.0], np.ravel(law.optimal_alpha()), np.ravel(law.worst_alpha())])
+    marks = marks[np.isfinite(marks) & (np.abs(marks) < 1e3)]
+    margin = 0.2 * (marks.max() - marks.min())
+    low = marks.min() - margin if arguments.alpha_min is None else arguments.alpha_min
+    high = marks.max() + margin if arguments.alpha_max is None else arguments.alpha_max
+    return ends(float(low), float(high))
+
+
+def _draw_curves(axes: Any, law: ra.MarginLaw, beta: Any, grid: Any, run: ra.Simulation | None) -> None:
+    from rmt_alpha import plots
+
+    few = grid[:: max(1, len(grid) // 15)]
+    for i in range(len(beta)):
+        style = {"color": plots.COLOURS[i % len(plots.COLOURS)]}
+        label = rf"$\beta$ = {beta[i]:g}"
+        plots.accuracy_curve(axes[0], law[i], grid, label=label, **style)
+        plots.risk_curve(axes[1], law[i], grid, label=label, **style)
+        if run is not None:
+            plots.estimates(axes[0], few, run[i].accuracy(few), label="_", **style)
+            plots.estimates(axes[1], few, run[i].risk(few), label="_", **style)
+    for ax in axes:
+        ax.axvline(1.0, color="0.6", linewidth=0.8)
+    axes[0].set_title(r"$\bigstar$: $\alpha^*$, $\times$: accuracy ½", fontsize=10)
+    axes[1].set_title(r"$\bigstar$: least risk", fontsize=10)
+    axes[0].legend(fontsize=8)
+
+
+def compare(arguments: argparse.Namespace) -> Report:
+    """Theory against simulation for one problem; exit status 1 if they disagree beyond chance."""
+    from rmt_alpha.comparison import LEVEL, compare, require_trials
+
+    require_trials(integer("trials", arguments.trials))
+    problem = _problem(arguments)
+    best = ra.optimal_alpha(**problem)
+    marks = [0.0, 1.0] if math.isnan(best) else [0.0, 1.0, best]
+    run = _simulate(arguments, problem)
+    comparison = compare(run, marks if arguments.alpha is None else arguments.alpha)
+    records = _records(comparison)
+    verdict = "agree" if comparison.agrees else "DISAGREE"
+    lines = table(list(records[0]), [tuple(r.values()) for r in records], ".5f", {5: "+.2f", 6: "+.2f"})
+    lines += [
+        "",
+        "z: difference over its standard error. excess: the same after allowing for the O(1/n) bias of finite size.",
+        f"Theory and simulation {verdict}: |excess| ≤ {comparison.threshold:.2f} is within chance for "
+        f"{len(records)} quantities (level {LEVEL:g}, {comparison.trials} trials).",
+    ]
+    data = {"rows": records, "threshold": comparison.threshold, "agrees": comparison.agrees}
+    return Report({**data, "trials": comparison.trials, "seed": run.seed.entropy}, lines, 0 if comparison.agrees else 1)
+
+
+def _records(comparison: Any) -> list[dict[str, Any]]:
+    names = ("quantity", "theory", "simulated", "stderr", "allowance", "z", "excess")
+    c = comparison
+    columns = (c.quantities, c.theory, c.simulated, c.stderr, c.allowance, c.z, c.excess)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def errata(arguments: argparse.Namespace) -> Report:
+    """Compare the published and the corrected formula with Monte Carlo, where the source has few samples."""
+    from rmt_alpha.estimate import Estimate
+    from rmt_alpha.theory import errata
+
+    problem = {name: getattr(arguments, name) for name in PROBLEM if "noise" not in name}
+    integer("trials", arguments.trials, 2)
+    published = (
+        errata.published_second_moment(arguments.alpha, **problem),
+        errata.published_optimal_alpha(**problem),
+    )
+    if arguments.gamma_source == 0.0 and arguments.n_source == arguments.p:
+        raise ValueError("--gamma-source must be positive with as many source samples as dimensions")
+    corrected = float(_second_moment(ra.margin_law(**problem), arguments.alpha)), ra.optimal_alpha(**problem)
+    run = _simulate(arguments, problem)
+    moment = Estimate.of(_second_moment(run.law, arguments.alpha))
+    rows, data = [], []
+    for name, (second, best) in {"published": published, "corrected": corrected}.items():
+        estimate = Estimate(np.nan, np.nan, arguments.trials) if np.isnan(best) else run.accuracy(best)
+        z = float(np.divide(second - moment.value, moment.stderr))
+        rows.append((name, second, z, best, estimate.value, estimate.stderr))
+        data.append(
+            {
+                "formula": name,
+                "second_moment": second,
+                "z": z,
+                "optimal_alpha": best,
+                "simulated_accuracy": estimate.value,
+                "stderr_accuracy": estimate.stderr,
+            }
+        )
+    header = ("formula", "E[(w·x)²]", "z", "its α*", "accuracy there", "± s.e.")
+    lines = [
+        f"Second moment at α = {arguments.alpha:g}, Monte Carlo: {moment.value:.3f} ± {moment.stderr:.3f} "
+        f"({arguments.trials} trials; accuracies are simulated)",
+        "",
+        *table(header, rows, ".4f", {0: "", 1: ".3f", 2: "+.1f", 3: ".3f"}),
+        "",
+        "In the published code the squared length of a ridge-trained source lacks a factor 1/h̃ and the last term of a",
+        "square. The corrected formula is the limit of large n; with many trials its O(1/n) error shows in z.",
+    ]
+    monte_carlo = {"second_moment": moment.value, "stderr": moment.stderr, "trials": arguments.trials}
+    return Report(
+        {"alpha": arguments.alpha, "monte_carlo": {**monte_carlo, "seed": run.seed.entropy}, "formulas": data}, lines
+    )
+
+
+def _second_moment(law: ra.MarginLaw, alpha: float) -> Any:
+    mean, variance = law.moments(alpha)
+    with np.errstate(over="ignore"):
+        return np.square(mean) + variance
+
+
+def verify(arguments: argparse.Namespace) -> Report:  # noqa: ARG001 - every command takes them
+    """Derive the theory anew, step by step; exit status 1 if a derivation fails."""
+    from rmt_alpha.theory.symbolic import ProofError, verify
+
+    lines: list[str] = []
+    try:
+        proofs = verify(echo=lines.append)
+    except ProofError as error:
+        return Report({"agrees": False, "error": str(error), "proofs": lines}, [*lines, "", str(error)], 1)
+    return Report({"agrees": True, "proofs": [proof.name for proof in proofs]}, lines)
+
+
+def _problem(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the problem's parameters as keywords of the package's functions."""
+    return {name: getattr(arguments, name) for name in PROBLEM}
+
+
+def _simulate(arguments: argparse.Namespace, problem: dict[str, Any]) -> ra.Simulation:
+    return ra.simulate(**problem, trials=arguments.trials, seed=arguments.seed, progress=interactive(arguments))
+
+
+def add_theory(commands: Any) -> None:
+    """Add demo, optimal, curve, compare, errata and verify."""
+    command = add_command(commands, "demo", demo, "")
+    add_trials(command, 2000)
+    command.add_argument("--out", type=Path, default=Path("rmt_alpha_demo.png"), help="picture (default: %(default)s)")
+
+    setting = "--beta 0.2 0.8 --n 200 --p 400 --gamma 0.1 --n-source 2000 --gamma-source 1"
+    command = add_command(commands, "optimal", optimal, setting)
+    _problem_arguments(command, many=True)
+    add_trials(command, 0)
+
+    command = add_command(commands, "curve", curve, f"{setting} --out curve.png")
+    _problem_arguments(command, many=True)
+    add_trials(command, 0)
+    command.add_argument("--alpha-min", type=float, help="left end of the α axis (default: shows α* and the worst α)")
+    command.add_argument("--alpha-max", type=float, help="right end of the α axis")
+    command.add_argument("--points", type=int, default=101, help="values of α (default: %(default)s)")
+    command.add_argument("--out", type=Path, help="picture or .csv file (default: CSV on standard output)")
+
+    command = add_command(commands, "compare", compare, setting.replace("0.2 0.8", "0.8") + " --trials 50")
+    _problem_arguments(command)
+    add_trials(command, 100)
+    command.add_argument("--alpha", type=float, nargs="+", help="where accuracies are compared (default: 0, 1, α*)")
+
+    command = add_command(commands, "errata", errata, "--n-source 300 --trials 50")
+    _problem_arguments(command, noise=False, beta=0.8, n=200, p=400, gamma=0.5, n_source=400, gamma_source=0.1, mu=1.5)
+    add_trials(command, 100)
+    command.add_argument(
+        "--alpha", type=float, default=3.0, help="where the second moment is taken (default: %(default)s)"
+    )
+
+    add_command(commands, "verify", verify, "")
+
+
+def _problem_arguments(
+    parser: argparse.ArgumentParser, *, many: bool = False, noise: bool = True, **defaults: float
+) -> None:
+    """Add the parameters of an isotropic problem; those without a default here are the user's to give."""
+    group = parser.add_argument_group("problem")
+    defaults = {"mu": 1.0, "mu_perp": 1.0, "label_noise": 0.0, "label_noise_source": 0.0} | defaults
+    optional = ("n_source", "gamma_source")
+    helps = {
+        "beta": "alignment β of target and source, in [-1, 1]" + ("; one or more" if many else ""),
+        "n": "target samples",
+        "p": "dimension",
+        "gamma": "ridge penalty γ of the fine-tuning",
+        "mu": "norm of the source mean",
+        "mu_perp": "norm of the orthogonal direction",
+        "n_source": "source samples N; left out, the source is the oracle w̃ = μ",
+        "gamma_source": "ridge penalty γ̃ of the source",
+        "label_noise": "probability that a target label is flipped",
+        "label_noise_source": "probability that a source label is flipped",
+    }
+    for name in PROBLEM if noise else PROBLEM[:-2]:
+        default = defaults.get(name)
+        group.add_argument(
+            "--" + name.replace("_", "-"),
+            type=float,
+            nargs="+" if many and name == "beta" else None,
+            required=default is None and name not in optional,
+            default=default,
+            help=helps[name].split(";")[0] + f" (default: {default:g})" if default is not None else helps[name],
+        )
