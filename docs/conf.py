@@ -47,7 +47,7 @@ version = release = rmt_alpha.__version__
 
 extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax"]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "jupyter_execute", "_templates", "lora"]  # lora: parts of lora.md
+exclude_patterns = ["_build", "jupyter_execute", "_templates", "lora", "real_tasks"]  # the folders: parts of pages
 
 # Pages. Notebooks run while their page is read, so that {eval} roles put computed numbers into the prose; an exception
 # in a cell stops the build, and so does anything written to standard error (a warning under -W).
@@ -98,8 +98,8 @@ html_theme_options = {
     "navigation_with_keys": False,
 }
 _PAGES = (
-    *("index", "optimal_alpha", "transfer", "real_features", "lora", "simulation", "sweeps"),
-    *("command_line", "theory", "derivation"),
+    *("index", "optimal_alpha", "transfer", "estimation", "real_tasks", "real_features", "lora", "simulation"),
+    *("sweeps", "command_line", "theory", "derivation"),
 )
 html_sidebars = {page: [] for page in _PAGES}
 
