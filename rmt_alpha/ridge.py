@@ -157,15 +157,39 @@ class RidgePath:
         return bool(len(self.s) == self.n - self.fit_intercept)
 
     def ridge(self, B: FloatArray, gamma: FloatArray) -> FloatArray:
-        """Return the weights fitted to each column of B, shape (q,) of γ, (q, k, p) of the result for k columns."""
+        """Fit ridge to responses.
+
+        Parameters
+        ----------
+        B : ndarray, shape (n, k)
+            Responses in columns.
+        gamma : ndarray, shape (q,)
+            Penalties.
+
+        Returns
+        -------
+        ndarray, shape (q, k, p)
+            Weights.
+        """
         with np.errstate(over="ignore"):
             factor = 1.0 / (self.s + gamma[:, None] / self.s * self.n)
         return _product(factor, self._centred(B).T @ self.U, self.Vt)
 
     def deviation(self, W: FloatArray, gamma: FloatArray) -> FloatArray:
-        """Return ``w̃`` minus the weights fitted to ``Xw̃``, for each row of W, shape (q, k, p).
+        """Take from source weights ``w̃`` what ridge fits to ``Xw̃``: what each unit of α adds.
 
-        What of w̃ is outside the span of the samples stays as it is, or is 0 where it is as small as rounding.
+        Parameters
+        ----------
+        W : ndarray, shape (k, p)
+            Source weights in rows.
+        gamma : ndarray, shape (q,)
+            Penalties.
+
+        Returns
+        -------
+        ndarray, shape (q, k, p)
+            The rest. What of w̃ is outside the span of the samples stays as it is, or is 0 where it is as small as
+            rounding.
         """
         inside = W @ self.Vt.T
         outside = W - inside @ self.Vt if len(self.s) < self.p else np.zeros_like(W)
@@ -173,12 +197,26 @@ class RidgePath:
         return np.asarray(_product(self._shares(gamma)[0], inside, self.Vt) + outside)
 
     def residuals(self, B: FloatArray, gamma: FloatArray, *, spanned: int = 0) -> tuple[FloatArray, FloatArray]:
-        """Return ``c A b`` for each column of B, shape (q, n, k), and the diagonal of ``c A``, shape (q, n).
+        """Take from responses what ridge fits to them.
 
-        The factor c is one number for each γ and sample. It is 1; but where a sample alone determines some direction
-        of the features, so that its row of A tends to 0 with γ, it is ``s_r²/(nγ) + 1``, s_r the smallest singular
-        value: so γ = 0 is a case like any other. The last `spanned` columns of B are known to be some ``Xw̃``: what of
-        them seems to be outside the span of the features is rounding.
+        Parameters
+        ----------
+        B : ndarray, shape (n, k)
+            Responses in columns.
+        gamma : ndarray, shape (q,)
+            Penalties.
+        spanned : int, default 0
+            So many of the last columns are known to be some ``Xw̃``: what of them seems to be outside the span of the
+            features is rounding.
+
+        Returns
+        -------
+        residuals : ndarray, shape (q, n, k)
+            ``c A b``. The factor c is one number for each γ and sample. It is 1; but where a sample alone determines
+            some direction of the features, so that its row of A tends to 0 with γ, it is ``s_r²/(nγ) + 1``, s_r the
+            smallest singular value: so γ = 0 is a case like any other.
+        diagonal : ndarray, shape (q, n)
+            That of ``c A``.
         """
         kept, shrunk = self._shares(gamma)
         scaled = (self.s[-1:] / self.s) ** 2 * shrunk + kept
@@ -202,7 +240,22 @@ class RidgePath:
         return np.swapaxes(values, 1, 2), diagonal
 
     def fitted(self, B: FloatArray, gamma: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return ``(I − A) b`` for each column of B, shape (q, n, k), and the diagonal of I − A, shape (q, n)."""
+        """Return what ridge fits to responses.
+
+        Parameters
+        ----------
+        B : ndarray, shape (n, k)
+            Responses in columns.
+        gamma : ndarray, shape (q,)
+            Penalties.
+
+        Returns
+        -------
+        fitted : ndarray, shape (q, n, k)
+            ``(I − A) b``.
+        leverage : ndarray, shape (q, n)
+            The diagonal of I − A.
+        """
         shrunk = self._shares(gamma)[1]
         offset = B.mean(axis=0)[:, None] if self.fit_intercept else 0.0
         values = _product(shrunk, self._centred(B).T @ self.U, self.U.T) + offset

@@ -102,21 +102,65 @@ class LOOResult:
             return np.asarray(self.predictions[..., 0] + np.einsum("...nk,...k->...n", self.predictions[..., 1:], a))
 
     def residuals(self, alpha: ArrayLike | None = None) -> FloatArray:
-        """Response minus prediction of each sample, shaped as `prediction`."""
+        """Response minus prediction of each sample.
+
+        Parameters
+        ----------
+        alpha : array_like, optional
+            As in `prediction`.
+
+        Returns
+        -------
+        ndarray, shape (..., n)
+            As `prediction`.
+        """
         with np.errstate(invalid="ignore"):
             return np.asarray(self.y - self.prediction(alpha))
 
     def margins(self, alpha: ArrayLike | None = None) -> FloatArray:
-        """Margin ``y·f(x)`` of each sample, shaped as `prediction`; labels must be ±1."""
+        """Margin ``y·f(x)`` of each sample; labels must be ±1.
+
+        Parameters
+        ----------
+        alpha : array_like, optional
+            As in `prediction`.
+
+        Returns
+        -------
+        ndarray, shape (..., n)
+            As `prediction`.
+        """
         self._labels()
         return np.asarray(self.y * self.prediction(alpha))
 
     def accuracy(self, alpha: ArrayLike | None = None) -> Result:
-        """Fraction of samples that the fit without them puts on the right side; half of those with margin 0."""
+        """Fraction of samples that the fit without them puts on the right side; labels must be ±1.
+
+        Parameters
+        ----------
+        alpha : array_like, optional
+            As in `prediction`.
+
+        Returns
+        -------
+        float or ndarray
+            Samples with margin 0 count half.
+        """
         return _result(0.5 + 0.5 * np.sign(self.margins(alpha)).mean(axis=-1))
 
     def risk(self, alpha: ArrayLike | None = None) -> Result:
-        """Mean squared residual; the same as `risk_law` says, also where little is left of it."""
+        """Mean squared residual.
+
+        Parameters
+        ----------
+        alpha : array_like, optional
+            As in `prediction`.
+
+        Returns
+        -------
+        float or ndarray
+            The same as `risk_law` says, also where little is left of it.
+        """
         with np.errstate(over="ignore"):
             return _result(np.square(self.residuals(alpha)).mean(axis=-1))
 
@@ -181,7 +225,18 @@ def _result(values: FloatArray) -> Result:
 
 
 def check_squares(parts: FloatArray) -> None:
-    """Refuse what float64 cannot square and add: columns whose largest entry is too large or, short of 0, too small."""
+    """Refuse what float64 cannot square and add.
+
+    Parameters
+    ----------
+    parts : ndarray, shape (..., n, k)
+        Predictions or residuals of n samples, in columns.
+
+    Raises
+    ------
+    ValueError
+        If a column's largest entry is too large or, short of 0, too small.
+    """
     largest = np.abs(parts).max(axis=-2)
     if not in_range(largest, _DIGITS).all():
         wrong = float(largest[~in_range(largest, _DIGITS)][0])

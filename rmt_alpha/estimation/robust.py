@@ -294,7 +294,22 @@ def robust_margin_law(path: RidgePath, Y: FloatArray, W: FloatArray, belief: Bel
 
 
 def robust_risk_law(path: RidgePath, Y: FloatArray, W: FloatArray, belief: Belief, gamma: FloatArray) -> RiskLaw:
-    """Squared risk by the model; arguments and batch as in `robust_margin_law`."""
+    """Squared risk by the model, for any responses.
+
+    Parameters
+    ----------
+    path, Y, W
+        As in `believe`.
+    belief : Belief
+        What it found.
+    gamma : ndarray, shape (q,)
+        Penalties.
+
+    Returns
+    -------
+    RiskLaw
+        Of batch shape (q, d).
+    """
     explained, M, second = _moments(path, Y, W, belief, gamma)
     Y = Y - Y.mean(axis=0) if path.fit_intercept else Y
     check_squares(Y)

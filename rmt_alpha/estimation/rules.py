@@ -84,21 +84,58 @@ class Training:
         return believe(self.path, self.Y, self.W)
 
     def weights(self, gamma: FloatArray) -> FloatArray:
-        """Return (w₀, w₁, …, w_K) at each penalty, shape (q, d, K+1, p)."""
+        """Fit at each penalty, for every α.
+
+        Parameters
+        ----------
+        gamma : ndarray, shape (q,)
+            Penalties.
+
+        Returns
+        -------
+        ndarray, shape (q, d, K+1, p)
+            w₀ and what each unit of α_k adds.
+        """
         k, d, p = self.W.shape
         w0 = self.path.ridge(self.Y, gamma)[:, :, None]
         w1 = self.path.deviation(self.W.reshape(k * d, p), gamma).reshape(len(gamma), k, d, p)
         return np.concatenate([w0, np.swapaxes(w1, 1, 2)], axis=2)
 
     def leave_one_out(self, gamma: FloatArray) -> LOOResult:
-        """Return the leave-one-out predictions at each penalty, with an axis for the outputs."""
+        """Predict every sample without it, at each penalty.
+
+        Parameters
+        ----------
+        gamma : ndarray, shape (q,)
+            Penalties.
+
+        Returns
+        -------
+        LOOResult
+            With an axis for the outputs.
+        """
         k, d, p = self.W.shape
         with np.errstate(over="ignore", invalid="ignore"):  # looked for in the predictions
             F = (self.X @ self.W.reshape(k * d, p).T).reshape(len(self.X), k, d).swapaxes(1, 2)
         return LOOResult(loo_predictions(self.path, self.Y, F, gamma), self.Y.T, gamma)
 
     def law(self, rule: str, gamma: FloatArray, loo: LOOResult | None = None) -> MarginLaw | RiskLaw:
-        """Return a rule's law, of batch shape (q, d), or (q,) where outputs share α; `loo` is not computed again."""
+        """Return the law that a rule makes of the samples.
+
+        Parameters
+        ----------
+        rule : str
+            One of `RULES`.
+        gamma : ndarray, shape (q,)
+            Penalties.
+        loo : LOOResult, optional
+            What `leave_one_out` gave, if it is there already.
+
+        Returns
+        -------
+        MarginLaw or RiskLaw
+            Of batch shape (q, d), or (q,) where outputs share α.
+        """
         law: MarginLaw | RiskLaw
         if rule == "loo":
             loo = self.leave_one_out(gamma) if loo is None else loo
@@ -288,7 +325,23 @@ def _pooled(law: MarginLaw | RiskLaw) -> MarginLaw | RiskLaw:
 
 
 def finite_alpha(law: MarginLaw | RiskLaw) -> FloatArray:
-    """Return the law's best α, with an axis for the sources, as the module describes."""
+    """Return the best α of a law, finite as a classifier's weights have to be: see the module.
+
+    Parameters
+    ----------
+    law : MarginLaw or RiskLaw
+        One law or a batch of them, K sources.
+
+    Returns
+    -------
+    ndarray, shape (..., K)
+        Batch shape, with an axis for the sources also for one.
+
+    Examples
+    --------
+    >>> finite_alpha(MarginLaw([-0.1, 0.5], [[1.0, 0.0], [0.0, 1.0]])).round(4)  # α* = inf
+    array([89.8888])
+    """
     direction = _best_direction(law)
     k = law.n_sources
     for index in np.argwhere(np.isnan(direction).any(axis=-1)):

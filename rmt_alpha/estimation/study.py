@@ -92,17 +92,50 @@ class StudyResult:
         return (*(f"{gamma:g}" for gamma in self.gamma), "loo")
 
     def of(self, kind: str) -> "StudyResult":
-        """Return the tasks of one kind, or of all if it is "all"."""
+        """Select tasks.
+
+        Parameters
+        ----------
+        kind : str
+            Their kind, or "all".
+
+        Returns
+        -------
+        StudyResult
+            Theirs.
+        """
         rows = [i for i, k in enumerate(self.kinds) if kind in (k, "all")]
         tasks, kinds = (tuple(names[i] for i in rows) for names in (self.tasks, self.kinds))
         return StudyResult(tasks, kinds, self.n, self.gamma, self.accuracy[rows])
 
     def method(self, name: str) -> FloatArray:
-        """Accuracies of one method, shape (T, sizes, penalties + 1)."""
+        """Select a method.
+
+        Parameters
+        ----------
+        name : str
+            One of `METHODS`.
+
+        Returns
+        -------
+        ndarray, shape (T, sizes, penalties + 1)
+            Its accuracies.
+        """
         return self.accuracy[:, :, METHODS.index(name)]
 
     def regret(self, name: str) -> FloatArray:
-        """Accuracy of the oracle minus that of a method, shape (T, sizes, penalties + 1)."""
+        """Compare a method with the oracle.
+
+        Parameters
+        ----------
+        name : str
+            One of `METHODS`.
+
+        Returns
+        -------
+        ndarray, shape (T, sizes, penalties + 1)
+            Accuracy of the oracle minus the method's.
+        """
         return self.method("oracle") - self.method(name)
 
     def cells(self, method: str = "robust") -> list[dict[str, Any]]:
@@ -139,12 +172,38 @@ class StudyResult:
         return rows
 
     def against(self, other: str, method: str = "robust", kind: str = "all") -> dict[str, float]:
-        """Compare two methods over all n and γ of a kind, task by task; see `paired`."""
+        """Compare two methods over all n and γ, task by task.
+
+        Parameters
+        ----------
+        other, method : str
+            Two of `METHODS`.
+        kind : str, default "all"
+            Kind of tasks.
+
+        Returns
+        -------
+        dict
+            `method` minus `other`, see `paired`.
+        """
         part = self.of(kind)
         return paired(_by_task(part.method(method) - part.method(other)).mean(axis=1))
 
     def gamma_by_loo(self, method: str = "robust", kind: str = "all") -> dict[str, Any]:
-        """Compare γ = "loo" with the fixed γ that is best on the mean of all n of a kind; see `paired`."""
+        """Compare γ = "loo" with the fixed γ that is best on the mean of all n, task by task.
+
+        Parameters
+        ----------
+        method : str, default "robust"
+            One of `METHODS`.
+        kind : str, default "all"
+            Kind of tasks.
+
+        Returns
+        -------
+        dict
+            ``best``, the fixed γ, and "loo" minus it, see `paired`.
+        """
         accuracy = _by_task(self.of(kind).method(method))
         best = int(np.argmax(accuracy[:, :-1].mean(axis=0)))
         return {"best": self.gamma[best], **paired(accuracy[:, -1] - accuracy[:, best])}
@@ -431,7 +490,20 @@ def choices(samples: Training, gamma: FloatArray) -> list[tuple[FloatArray, Floa
 
 
 def first_rule(law: MarginLaw, n: int) -> FloatArray:
-    """Return the α that the first rule makes of a leave-one-out law of n samples, see the module."""
+    """Return the α of the first rule, see the module.
+
+    Parameters
+    ----------
+    law : MarginLaw
+        Leave-one-out law, one source.
+    n : int
+        Samples behind it.
+
+    Returns
+    -------
+    ndarray
+        Batch shape.
+    """
     cov = law.cov * np.array([[1.0, 0.5], [0.5, 1.0 + 2.0 / n**0.5]])
     noise = law.cov[..., 1, 1] / n
     signal = np.square(law.mean[..., 1])
@@ -440,7 +512,20 @@ def first_rule(law: MarginLaw, n: int) -> FloatArray:
 
 
 def evidence(samples: Training, gamma: FloatArray) -> FloatArray:
-    """Return the α of maximum likelihood, see the module, at each penalty."""
+    """Return the α of maximum likelihood, see the module.
+
+    Parameters
+    ----------
+    samples : Training
+        Labels, one output, one source.
+    gamma : ndarray, shape (q,)
+        Penalties.
+
+    Returns
+    -------
+    ndarray, shape (q,)
+        At each penalty.
+    """
     both = np.column_stack([samples.Y[:, 0], samples.X @ samples.W[0, 0]])
     residuals, _ = samples.path.residuals(both, gamma)
     f = both[:, 1] - both[:, 1].mean()
