@@ -189,8 +189,8 @@ class StudyResult:
         part = self.of(kind)
         return paired(_by_task(part.method(method) - part.method(other)).mean(axis=1))
 
-    def gamma_by_loo(self, method: str = "robust", kind: str = "all") -> dict[str, Any]:
-        """Compare γ = "loo" with the fixed γ that is best on the mean of all n, task by task.
+    def gamma_by_loo(self, method: str = "robust", kind: str = "all", n: int | None = None) -> dict[str, Any]:
+        """Compare γ = "loo" with the fixed γ that is best on the mean of these very tasks, task by task.
 
         Parameters
         ----------
@@ -198,13 +198,23 @@ class StudyResult:
             One of `METHODS`.
         kind : str, default "all"
             Kind of tasks.
+        n : int, optional
+            Training rows; all if not given.
 
         Returns
         -------
         dict
             ``best``, the fixed γ, and "loo" minus it, see `paired`.
+
+        Raises
+        ------
+        ValueError
+            If there is no such n.
         """
-        accuracy = _by_task(self.of(kind).method(method))
+        if n is not None and n not in self.n:
+            raise ValueError(f"n must be one of {self.n}, got {n}")
+        sizes = [i for i, size in enumerate(self.n) if n in (size, None)]
+        accuracy = _by_task(self.of(kind).method(method)[:, sizes])
         best = int(np.argmax(accuracy[:, :-1].mean(axis=0)))
         return {"best": self.gamma[best], **paired(accuracy[:, -1] - accuracy[:, best])}
 

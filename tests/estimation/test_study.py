@@ -169,6 +169,20 @@ def test_comparisons_are_over_tasks():
     assert result.regret("robust")[1] == pytest.approx(np.array([[0.7, 0.6]]))
 
 
+def test_the_best_fixed_gamma_is_that_of_the_n_asked_for():
+    accuracy = np.zeros((3, 2, len(study.METHODS), 3))
+    robust = study.METHODS.index("robust")
+    accuracy[:, 0, robust] = [[0.9, 0.1, 0.6], [0.8, 0.1, 0.8], [0.7, 0.1, 0.7]]
+    accuracy[:, 1, robust] = [[0.1, 0.5, 0.6], [0.1, 0.4, 0.4], [0.1, 0.3, 0.5]]
+    accuracy[2, 0] = np.nan  # too few rows for this n
+    names = ("task 0", "task 1", "task 2")
+    result = study.StudyResult(names, ("a",) * 3, (10, 20), (1.0, 2.0), accuracy)
+    assert result.gamma_by_loo(n=10) == pytest.approx({"best": 1.0, **study.paired(np.array([-0.3, 0.0]))})
+    assert result.gamma_by_loo(n=20) == pytest.approx({"best": 2.0, **study.paired(np.array([0.1, 0.0, 0.2]))})
+    with pytest.raises(ValueError, match=r"n must be one of \(10, 20\), got 40"):
+        result.gamma_by_loo(n=40)
+
+
 def test_no_difference_has_p_one():
     assert study.paired(np.zeros(5))["p"] == 1.0
 
