@@ -139,8 +139,11 @@ class RidgePath:
         self.n, self.p = X.shape
         self.fit_intercept = fit_intercept
         with np.errstate(over="ignore", invalid="ignore"):
-            self.mean = X.mean(axis=0) if fit_intercept else np.zeros(self.p)
-            centred = X - self.mean
+            self.mean, centred = np.zeros(self.p), X
+            if fit_intercept:
+                constant = (X == X[0]).all(axis=0)  # whose mean may be rounded, and then what is left is no zero
+                self.mean = np.where(constant, X[0], X.mean(axis=0))
+                centred = X - self.mean
             if not np.isfinite(np.square(centred).sum()):
                 raise ValueError(
                     f"X must be smaller: the squares of entries up to {np.abs(X).max():.1e} exceed float64"

@@ -341,6 +341,26 @@ def test_path_keeps_what_little_is_left_of_a_source():
     np.testing.assert_allclose(left, expected[[0, 1, 2, 0]], rtol=1e-10)
 
 
+@pytest.mark.parametrize("own", [1e-6, 1e-9, 1e-12])
+@pytest.mark.parametrize("intercept", [False, True])
+def test_path_without_penalty_knows_samples_that_are_nearly_alone(own, intercept):
+    """One direction, where the first sample is at 1 and the only other one not at 0 is at `own`.
+
+    Without the first, the line through the others goes on to 1, and 1/own times as far as its points are apart. If the
+    first counted as alone, the others would say nothing of that direction.
+    """
+    rng = np.random.default_rng(12)
+    basis = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    along, b = np.zeros((7, 3)), rng.standard_normal(7)
+    along[:2, 0], along[3:, 1:] = (1.0, own), rng.integers(-3, 4, (4, 2))
+    for X, y in ((along[:3, :1], b[:3]), (along @ basis, b)):
+        values, diagonal = RidgePath(X, fit_intercept=intercept).residuals(y[:, None], np.zeros(1))
+        others = np.linalg.lstsq(np.column_stack([along[2 : len(X), 1:], np.full(len(X) - 2, intercept)]), y[2:])[0]
+        start = others[-1] if intercept else 0.0
+        found = values[0, 0, 0] / diagonal[0, 0]
+        assert found == pytest.approx(y[0] - start - (y[1] - start) / own, rel=1000 * np.finfo(float).eps / own)
+
+
 @pytest.mark.parametrize("scale", [1e-180, 1e-100, 1e100, 1e150])
 @pytest.mark.parametrize(("n", "p"), [(9, 4), (4, 9)])
 def test_path_in_any_units(n, p, scale):
@@ -382,3 +402,12 @@ def test_path_of_what_is_too_large():
             RidgePath(X)
     with pytest.raises(ValueError, match="X must be a matrix"):
         RidgePath(np.ones(3))
+
+
+def test_constant_features_have_no_rank_whatever_their_mean_rounds_to():
+    rng = np.random.default_rng(4)
+    constant = np.tile(1.0 / rng.uniform(1.0, 3.0, 5), (7, 1))
+    assert constant.mean(axis=0).tolist() != constant[0].tolist()  # or this would be no test
+    assert len(RidgePath(constant, fit_intercept=True).s) == 0
+    mixed = RidgePath(np.column_stack([constant * 1e9, 1e-9 * rng.standard_normal((7, 2))]), fit_intercept=True)
+    assert len(mixed.s) == 2

@@ -207,6 +207,13 @@ class LOOResult:
             np.swapaxes(source, -1, -2) @ source / n,
         )
 
+    def __len__(self) -> int:
+        """Length of the first axis of the penalties."""
+        return len(self.gamma)
+
+    def __bool__(self) -> bool:  # or no penalty would be no result
+        return True
+
     def __getitem__(self, index: Any) -> "LOOResult":
         """Select penalties, as NumPy would select entries of `gamma`."""
         if not self.gamma.ndim:
