@@ -22,7 +22,12 @@ def sample(n, p, k=1, d=1, seed=0):
     return X, Y, W
 
 
-# The models, written with matrices of samples × samples.
+# The models, written with matrices of samples × samples, and with the numbers of the description.
+
+EDGES = (0.0, 0.01, 0.06, 0.2, 0.4, 0.6, 0.8, 1.0)
+SHARES = (0.6, 0.9, 0.98)
+POWERS = (0.0, 0.5, 1.0)
+RELATED, POSITIVE = 0.25, 0.95
 
 
 def power_of_gram(X, b):
@@ -50,15 +55,13 @@ def believed(X, Y, W, intercept):
         sets = [((), 1.0)]
     else:
         share_of_one = 1.0 if k == 1 else 0.5
-        sets = [((), 0.75), *(((j,), 0.25 * share_of_one / k) for j in range(k))]
-        sets += [(tuple(range(k)), 0.125)] if k > 1 else []
+        sets = [((), 1 - RELATED), *(((j,), RELATED * share_of_one / k) for j in range(k))]
+        sets += [(tuple(range(k)), 0.5 * RELATED)] if k > 1 else []
     models = []
-    for b, (members, probability) in itertools.product(robust._POWERS, sets):
+    for b, (members, probability) in itertools.product(POWERS, sets):
         prior = power_of_gram(X, b)
         K = X @ prior @ X.T
-        for (low, high), u in itertools.product(
-            itertools.pairwise(robust._EDGES), robust._SHARE if members else np.zeros(1)
-        ):
+        for (low, high), u in itertools.product(itertools.pairwise(EDGES), SHARES if members else (0.0,)):
             nu = 0.5 * (low + high)
             log, weights, source = 0.0, np.zeros((d, X.shape[1])), np.zeros((d, k))
             for j in range(d):
@@ -72,15 +75,13 @@ def believed(X, Y, W, intercept):
                 if len(members) == 1:
                     sd = np.sqrt(fit / m * (g - g**2 * np.diag(F.T @ np.linalg.solve(C, F))))
                     halves = [half_gaussian(c, sd, sign) for sign in (1, -1)]
-                    likely = [
-                        2 * q * h[1] for q, h in zip((robust._POSITIVE, 1 - robust._POSITIVE), halves, strict=True)
-                    ]
+                    likely = [2 * q * h[1] for q, h in zip((POSITIVE, 1 - POSITIVE), halves, strict=True)]
                     log += np.log(sum(likely))[0]
                     c = sum(q * h[0] for q, h in zip(likely, halves, strict=True)) / sum(likely)
                 alone = prior @ X.T * (1 - nu) * (1 - u) / np.trace(K)
                 weights[j] = c @ W[list(members), j] + alone @ np.linalg.solve(rest, y - F @ c)
                 source[j, list(members)] = c
-            cell = (high - low) * probability / (len(robust._SHARE) if members else 1)
+            cell = (high - low) * probability / (len(SHARES) if members else 1)
             models.append((np.linalg.matrix_rank(Y) / d * log + np.log(cell), weights, source, bool(members)))
     chance = np.exp([model[0] - max(model[0] for model in models) for model in models])
     chance /= chance.sum()
@@ -167,8 +168,8 @@ def test_laws_are_the_moments_of_a_fresh_sample(n, p, k, intercept):
         y = Y[:, j] - intercept * Y[:, j].mean()
         noise = max(np.mean(y**2) - w @ S @ w, 0.0)
         for alpha in (np.zeros(k), np.full(k, -0.4)):
-            error = w - parts.T @ [1.0, *alpha]
-            expected = noise + error @ S @ error
+            error, drawn = g * Q @ (w - alpha @ W[:, j]), parts[0] - w + g * Q @ w  # drawn: by the noise, in w₀
+            expected = noise + error @ S @ error + drawn @ S @ drawn
             found = risks[q, j].risk(None if k == 0 else alpha[0] if k == 1 else alpha)
             assert found == pytest.approx(expected, rel=1e-9)
 
