@@ -105,6 +105,9 @@ class StudyResult:
             Theirs.
         """
         rows = [i for i, k in enumerate(self.kinds) if kind in (k, "all")]
+        if not rows:
+            listed = ", ".join(repr(k) for k in dict.fromkeys((*self.kinds, "all")))
+            raise ValueError(f"kind must be one of {listed}, got {kind!r}")
         tasks, kinds = (tuple(names[i] for i in rows) for names in (self.tasks, self.kinds))
         return StudyResult(tasks, kinds, self.n, self.gamma, self.accuracy[rows])
 
@@ -121,6 +124,8 @@ class StudyResult:
         ndarray, shape (T, sizes, penalties + 1)
             Its accuracies.
         """
+        if name not in METHODS:
+            raise ValueError(f"a method must be one of {', '.join(map(repr, METHODS))}, got {name!r}")
         return self.accuracy[:, :, METHODS.index(name)]
 
     def regret(self, name: str) -> FloatArray:
@@ -237,11 +242,18 @@ def paired(difference: FloatArray) -> dict[str, float]:
     dict
         ``difference``, ``stderr``, ``low``, ``high``, ``p``; p is 1 where all differences are 0.
 
+    Raises
+    ------
+    ValueError
+        If there are fewer than two tasks.
+
     Examples
     --------
     >>> {name: round(value, 3) for name, value in paired(np.array([0.1, 0.2, 0.3, -0.1])).items()}
     {'difference': 0.125, 'stderr': 0.085, 'low': -0.147, 'high': 0.397, 'p': 0.375}
     """
+    if len(difference) < 2:
+        raise ValueError(f"difference must have at least two tasks to compare, got {len(difference)}")
     mean, stderr = float(difference.mean()), float(difference.std(ddof=1) / len(difference) ** 0.5)
     reach = float(stdtrit(len(difference) - 1, 0.975)) * stderr
     p = float(wilcoxon(difference).pvalue) if np.any(difference != 0.0) else 1.0
@@ -435,7 +447,7 @@ def study_task(
     ndarray, shape (methods, penalties + 1)
         All nan if the target has fewer than n/2 + 2 rows with a label.
     """
-    target = task.target
+    n, target = _size(n), task.target
     rows = [np.flatnonzero(target.y == sign) for sign in (-1.0, 1.0)]
     if min(len(r) for r in rows) < n // 2 + 2:
         return np.full((len(METHODS), len(gamma) + 1), np.nan)
@@ -493,7 +505,7 @@ def choices(samples: Training, gamma: FloatArray) -> list[tuple[FloatArray, Floa
     chosen = [*fixed, *(samples.choose(rule, gamma) for rule in RULES)]
     loo = samples.leave_one_out(gamma)
     law = loo.margin_law()[:, 0]
-    least_risk = np.asarray(loo.risk_law()[:, 0].optimal_alpha())
+    least_risk = finite_alpha(loo.risk_law()[:, 0])[:, 0]
     alphas = [first_rule(law, len(samples.X)), least_risk, evidence(samples, gamma)]
     others = [(alpha, np.asarray(law.accuracy(alpha))) for alpha in alphas]
     return [(alpha[:, 0, 0], score) for alpha, score in chosen] + others
@@ -534,13 +546,13 @@ def evidence(samples: Training, gamma: FloatArray) -> FloatArray:
     Returns
     -------
     ndarray, shape (q,)
-        At each penalty.
+        At each penalty; 0 where the source says the same of all samples.
     """
     both = np.column_stack([samples.Y[:, 0], samples.X @ samples.W[0, 0]])
     residuals, _ = samples.path.residuals(both, gamma)
     f = both[:, 1] - both[:, 1].mean()
     along = np.einsum("n,qnk->qk", f, residuals)
-    return np.asarray(along[:, 0] / along[:, 1])
+    return np.asarray(np.divide(along[:, 0], along[:, 1], out=np.zeros(len(gamma)), where=along[:, 1] > 0.0))
 
 
 def best_accuracy(margins: FloatArray) -> float:
@@ -554,7 +566,8 @@ def best_accuracy(margins: FloatArray) -> float:
     Returns
     -------
     float
-        The supremum. Between two sorted zeros ``−m₀/m₁`` nothing changes, so each interval is counted.
+        The supremum over all α but the zeros ``−m₀/m₁`` themselves. Between two of them nothing changes, so each
+        interval is counted.
 
     Examples
     --------
@@ -564,8 +577,10 @@ def best_accuracy(margins: FloatArray) -> float:
     constant = margins[:, 1] == 0.0
     m0, m1 = margins[~constant].T
     start = float((m1 < 0.0).sum())  # α → −∞
-    order = np.argsort(-m0 / m1)
+    zeros = -m0 / m1
+    order = np.argsort(zeros)
     steps = np.where(m1[order] > 0.0, 1.0, -1.0)
-    counts = start + np.concatenate([[0.0], np.cumsum(steps)])
+    last = np.diff(zeros[order], append=np.inf) > 0.0  # of equal zeros, which are passed together
+    counts = start + np.concatenate([[0.0], np.cumsum(steps)[last]])
     always = 0.5 * float((1.0 + np.sign(margins[constant, 0])).sum())
     return float((counts.max() + always) / len(margins))
