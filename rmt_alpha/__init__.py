@@ -4,6 +4,7 @@ The public names are loaded when first used, so that ``import rmt_alpha`` costs 
 """
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ __all__ = [
     "trained_alpha",
     "worst_alpha",
 ]
+
+if importlib.util.find_spec("sklearn") is None:  # an extra: `import *` is to work without it
+    __all__ = [name for name in __all__ if _PUBLIC.get(name) != "estimation.estimators"]
 
 
 def __getattr__(name: str) -> Any:

@@ -67,6 +67,15 @@ def test_public_name_is_defined_where_the_list_says(name):
     assert getattr(ra, name) is value
 
 
+def test_star_import_without_the_extras():
+    code = "import sys; sys.modules['sklearn'] = None; from rmt_alpha import *; margin_law; AlphaRidge"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "NameError: name 'AlphaRidge' is not defined" in done.stderr
+    missing = code.replace("from rmt_alpha import *; margin_law; AlphaRidge", "import rmt_alpha; rmt_alpha.AlphaRidge")
+    done = subprocess.run([sys.executable, "-c", missing], capture_output=True, text=True, check=False)
+    assert 'pip install "rmt_alpha[data]"' in done.stderr
+
+
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'rmt_alpha' has no attribute 'optimal_beta'"):
         ra.optimal_beta  # noqa: B018

@@ -64,6 +64,46 @@ except ImportError:
 class _FineTuned(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """What both estimators share."""
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters of this estimator; those of a source are no parameters, since nothing fits it again.
+
+        Parameters
+        ----------
+        deep : bool, default True
+            Changes nothing.
+
+        Returns
+        -------
+        dict
+            By name.
+        """
+        del deep
+        return dict(super().get_params(deep=False))
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters of this estimator.
+
+        Parameters
+        ----------
+        **params : dict
+            By name.
+
+        Returns
+        -------
+        self
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+        """
+        inner = [name for name in params if name.startswith("source_coef__")]
+        if inner:
+            raise ValueError(f"{inner[0]} is no parameter: the source is fitted already, and is not fitted again")
+        super().set_params(**params)
+        return self
+
     def __sklearn_clone__(self) -> Self:
         """Clone, but keep source models fitted: they are data here, and nothing fits them again."""
         twin: Self = super().__sklearn_clone__()
@@ -147,6 +187,7 @@ class _FineTuned(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             raise ValueError(f"source_coef must have a row for each class: those of {name} are for pairs of classes")
         coef = model.coef_
         W = np.atleast_2d(real_array("source_coef.coef_", coef.toarray() if hasattr(coef, "toarray") else coef))
+        W = self._aligned(W, model)
         if W.shape != (d, p):
             raise ValueError(
                 f"source_coef must be a model with coef_ of shape ({d}, {p}), to fit {d} {self._OUTPUTS} and {p} "
@@ -155,7 +196,7 @@ class _FineTuned(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         theirs, ours = (getattr(m, "feature_names_in_", None) for m in (model, self))
         if theirs is not None and ours is not None and not np.array_equal(theirs, ours):
             raise ValueError(f"source_coef must be a model of the same features in the same order: {name} has others")
-        return self._aligned(W, model)[None]
+        return W[None]
 
     def _aligned(self, W: FloatArray, model: Any) -> FloatArray:  # noqa: ARG002
         return W
@@ -175,20 +216,22 @@ class AlphaRidgeClassifier(ClassifierMixin, _FineTuned):  # type: ignore[misc]
         - An array of shape (p,) or (1, p) for two classes, (C, p) for C classes; with one more leading axis for K
           sources: (K, p) for two classes, (K, C, p).
         - A fitted linear model, anything with ``coef_`` of shape (1, p) for two classes, (C, p) for more, also in a
-          ``FrozenEstimator``. If its classes are those of the samples, rows are matched by class; otherwise the order
-          of the rows is that of ``classes_``, and for two classes positive scores mean the second. Its intercept is
-          not used: with `fit_intercept` the samples determine another, without it there is none.
+          ``FrozenEstimator``. If it knows all classes of the samples, by name, and perhaps more, rows are matched by
+          class; to tell two of its classes apart it is the difference of their rows. If it knows none of them, the
+          order of the rows is that of ``classes_``, and for two classes positive scores mean the second. Its intercept
+          is not used: with `fit_intercept` the samples determine another, without it there is none.
         - A list of these: several sources.
 
-        Fitted models stay fitted in clones of this estimator, as in a ``Pipeline`` or cross-validation. In a *grid of
-        parameters* scikit-learn clones them itself, which forgets the fit: there, wrap them in ``FrozenEstimator``.
+        As an array, the two rows of a head with two outputs are two sources: give their difference. Fitted models
+        stay fitted in clones of this estimator, as in a ``Pipeline`` or cross-validation. In a *grid of parameters*
+        scikit-learn clones them itself, which forgets the fit: there, wrap them in ``FrozenEstimator``.
     alpha : float, array_like or str, default "robust"
         Scale α of the source: a number; an array of shape (C,), one for each class if there are more than two, (K,) for
         K sources and two classes (or `per_class` False), (C, K) for both; or a rule that chooses it
         (`rmt_alpha.estimation.rules`):
 
         - ``"robust"``: averages over what the task may be; made for few samples.
-        - ``"loo"``: best for the left-out samples.
+        - ``"loo"``: best for the left-out samples; the better choice where there are hundreds of them.
         - ``"theory"``: the isotropic theory with estimated parameters; needs four samples with each label.
         - ``"theory-cov"``: the theory for an estimated covariance, with the same need; O(p³).
     gamma : float, array_like or "loo", default 1.0
@@ -373,12 +416,19 @@ class AlphaRidgeClassifier(ClassifierMixin, _FineTuned):  # type: ignore[misc]
         return np.asarray(softmax(self.slope_ * scores, axis=1))
 
     def _aligned(self, W: FloatArray, model: Any) -> FloatArray:
-        theirs, ours = list(getattr(model, "classes_", [])), self.classes_.tolist()
-        if len(theirs) != len(ours) or set(theirs) != set(ours):
-            return W
-        if len(ours) == 2:
+        """Match the rows of a model by class."""
+        theirs, ours = ([_text(label) for label in m.classes_] if hasattr(m, "classes_") else [] for m in (model, self))
+        if W.ndim != 2 or len(W) not in (1, len(theirs)) or not set(theirs) & set(ours):
+            return W  # by position
+        if not set(ours) <= set(theirs):
+            raise ValueError(
+                f"source_coef must be a model of the same classes, or of all of them and more, or of none of them: "
+                f"{type(model).__name__} knows {', '.join(theirs)}, the samples have {', '.join(ours)}"
+            )
+        if len(W) == 1:
             return W if theirs == ours else -W
-        return W[[theirs.index(label) for label in ours]]
+        rows = W[[theirs.index(label) for label in ours]]
+        return rows[1:] - rows[:1] if len(ours) == 2 else rows
 
 
 class AlphaRidge(MultiOutputMixin, RegressorMixin, _FineTuned):  # type: ignore[misc]
@@ -405,7 +455,7 @@ class AlphaRidge(MultiOutputMixin, RegressorMixin, _FineTuned):  # type: ignore[
         rule that chooses it (`rmt_alpha.estimation.rules`):
 
         - ``"robust"``: averages over what the task may be; made for few samples.
-        - ``"loo"``: best for the left-out samples.
+        - ``"loo"``: best for the left-out samples; the better choice where there are hundreds of them.
         - ``"theory"``: the isotropic theory with estimated parameters.
         - ``"theory-cov"``: the theory for an estimated covariance; O(p³).
     gamma : float, array_like or "loo", default 1.0
@@ -589,6 +639,11 @@ def _squeezed(alpha: FloatArray) -> float | FloatArray | None:
     if alpha.size == 1:
         return float(alpha[0, 0])
     return np.array(alpha[0] if len(alpha) == 1 else alpha[:, 0] if alpha.shape[1] == 1 else alpha)
+
+
+def _text(label: Any) -> str:
+    """Return what a label is called in files: heads that were saved know their classes by name."""
+    return str(int(label)) if isinstance(label, float | np.floating) and float(label).is_integer() else str(label)
 
 
 def _is_model(source: Any) -> bool:

@@ -139,9 +139,11 @@ def test_a_grid_of_sources():
         search.fit(X, Y)
 
 
-def test_parameters_of_the_source_can_be_reached():
+def test_parameters_of_the_source_are_not_to_be_tuned():
     model = AlphaRidgeClassifier(SOURCE)
-    assert model.get_params()["source_coef__C"] == 1.0
+    assert model.get_params() == model.get_params(deep=False)
+    with pytest.raises(ValueError, match="source_coef__C is no parameter"):
+        model.set_params(source_coef__C=2.0)
     assert "AlphaRidgeClassifier(source_coef=LogisticRegression())" in repr(model)
 
 
@@ -260,9 +262,25 @@ def test_classes_are_matched_and_rows_are_not_pairs():
     assert_allclose(other.coef_, expected.coef_)
     with pytest.raises(ValueError, match="those of SVC are for pairs of classes"):
         AlphaRidgeClassifier(SVC(kernel="linear").fit(X, names)).fit(X, names)
+    more = Head(np.vstack([heads[1], np.full(12, 9.0), heads[[2, 0]]]), ["bee", "dog", "cow", "ant"])
+    assert_allclose(AlphaRidgeClassifier(more, alpha="loo").fit(X, names).coef_, expected.coef_)
+    pair = names != "ant"
+    two = AlphaRidgeClassifier(more, alpha=0.7).fit(X[pair], names[pair])
+    assert_allclose(two.coef_, AlphaRidgeClassifier(heads[2] - heads[1], alpha=0.7).fit(X[pair], names[pair]).coef_)
+    with pytest.raises(ValueError, match="Head knows bee, cow, dog, the samples have ant, bee, cow"):
+        AlphaRidgeClassifier(Head(heads, ["bee", "cow", "dog"])).fit(X, names)
+    with pytest.raises(ValueError, match="Head knows bee, dog, the samples have bee, cow"):
+        AlphaRidgeClassifier(Head(heads[:1], ["bee", "dog"])).fit(X[pair], names[pair])
     several = AlphaRidgeClassifier([heads, Head(heads[::-1], ["cow", "bee", "ant"])], alpha=0.2).fit(X, names)
     assert several.alpha_.shape == (3, 2)
     assert_allclose(several.coef_, AlphaRidgeClassifier(heads, alpha=0.4).fit(X, names).coef_)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(["5", "3"], [3, 5]), (["5.0", "3"], [3.0, 5.0]), ([5.0, 3.0], [3, 5])])
+def test_classes_are_matched_by_what_they_are_called(theirs, ours):
+    theirs = [name.removesuffix(".0") if isinstance(name, str) else name for name in theirs]
+    turned = AlphaRidgeClassifier(Head(-HEAD, theirs), alpha=1.0).fit(X, np.array(ours)[Y])
+    assert_allclose(turned.coef_, AlphaRidgeClassifier(HEAD, alpha=1.0).fit(X, Y).coef_)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -313,7 +331,7 @@ def test_one_against_the_rest_with_an_alpha_each():
             SOURCE,
             Y + 2 * (X[:, 0] > 1),
             ValueError,
-            r"coef_ of shape \(4, 12\).* LogisticRegression has shape \(1, 12\)",
+            "LogisticRegression knows 0, 1, the samples have 0, 1, 2, 3",
         ),
         (linear(HEADS), Y, ValueError, r"coef_ of shape \(1, 12\)"),
         (Head([np.inf] * 12), Y, ValueError, r"source_coef\.coef_ must be finite"),
