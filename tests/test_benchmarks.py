@@ -97,6 +97,7 @@ def run(script, arguments, folder):
             ],
             "robust − first rule",
         ),
+        ("rules_on_the_model.py", ["--draws", "2", "--settings", "1"], "theory-cov"),
         ("leave_one_out.py", ["--shapes", "20x30", "30x20", "--repeats", "1"], "path / SVD"),
     ],
 )
