@@ -141,7 +141,7 @@ class RidgePath:
         with np.errstate(over="ignore", invalid="ignore"):
             self.mean, centred = np.zeros(self.p), X
             if fit_intercept:
-                constant = (X == X[0]).all(axis=0)  # whose mean may be rounded, and then what is left is no zero
+                constant = (X[0] == X).all(axis=0)  # whose mean may be rounded, and then what is left is no zero
                 self.mean = np.where(constant, X[0], X.mean(axis=0))
                 centred = X - self.mean
             if not np.isfinite(np.square(centred).sum()):

@@ -1,17 +1,13 @@
 """A head for labelled data of the user's own: fit."""
 
 import argparse
-import csv
 import textwrap
-import zipfile
-import zlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rmt_alpha._validation import FloatArray, real_array
 from rmt_alpha.cli._shared import (
     DATA,
     Report,
@@ -92,7 +88,7 @@ def _train_head(arguments: argparse.Namespace) -> tuple[Report, Any]:
         from rmt_alpha.estimation.estimators import AlphaRidgeClassifier
     except ImportError as error:
         raise ValueError(str(error)) from None
-    from rmt_alpha.estimation.datasets import load
+    from rmt_alpha.estimation.datasets import load, match_labels
     from rmt_alpha.estimation.heads import head_of
     from rmt_alpha.estimation.judgement import judge
 
@@ -102,6 +98,11 @@ def _train_head(arguments: argparse.Namespace) -> tuple[Report, Any]:
         if arguments.save.suffix.lower() != ".npz":
             raise ValueError(f"--save must end in .npz, got {str(arguments.save)!r}")
         require_writable("--save", arguments.save)
+    kinds = {kind for kind, _ in arguments.sources or ()}
+    if arguments.alpha is not None and not kinds:
+        raise ValueError("--alpha needs a source, --source or --source-data: without one there is no α")
+    if arguments.gamma_source is not None and "data" not in kinds:
+        raise ValueError("--gamma-source needs --source-data, to train a source head on")
     data = load(arguments.data)
     rule, gamma, gamma_source, scale = (
         default if (value := getattr(arguments, name)) is None else value for name, default in FIT.items()
@@ -115,12 +116,12 @@ def _train_head(arguments: argparse.Namespace) -> tuple[Report, Any]:
                 model = AlphaRidgeClassifier(gamma=gamma_source, scale=unit).fit(source.X, source.y)
             except ValueError as error:
                 raise ValueError(f"--source-data {name}, --gamma-source: {error}") from None
-            source = replace(head_of(model), classes=np.array(source.classes))
-        turned = source.class_names == data.classes[::-1]  # the same labels: then so that they mean the same
+            source = replace(head_of(model), classes=source.classes)
+        turned = match_labels(source.class_names, data.classes) == [1, 0]  # then so that they mean the same
         sources.append(-source.coef if turned else source.coef)
 
     model = AlphaRidgeClassifier(sources or None, alpha=rule, gamma=gamma, scale=unit).fit(data.X, data.y)
-    head = replace(head_of(model), classes=np.array(data.classes), features=data.features)
+    head = replace(head_of(model), classes=np.array(data.classes, dtype=object), features=data.features)
     judgement = judge(model)
     summary = {
         "data": data.name,
@@ -247,12 +248,12 @@ def _predict(arguments: argparse.Namespace, head: Any, report: Report) -> None:
     """Add to a report what a head predicts."""
     from scipy.stats import binomtest
 
-    from rmt_alpha.estimation.datasets import LabelledData, load
+    from rmt_alpha.estimation.datasets import load_samples, match_labels
 
-    data = _without_labels(arguments.predict, head.features) or load(arguments.predict)
+    data = load_samples(arguments.predict, head.coef.shape[1], head.features)
     _require_features(str(arguments.head or arguments.data), head, data)
     names = head.class_names
-    predicted = replace(head, classes=np.array(names)).predict(data.X)
+    predicted = replace(head, classes=names).predict(data.X)
     probability = np.full(len(predicted), np.nan) if head.slope is None else head.predict_proba(data.X).max(axis=1)
     columns = {"row": np.arange(1, len(predicted) + 1), "predicted": predicted, "probability": probability}
     counts = {name: int((predicted == name).sum()) for name in names}
@@ -260,16 +261,19 @@ def _predict(arguments: argparse.Namespace, head: Any, report: Report) -> None:
     listed = ", ".join(f"{count} as {name}" for name, count in counts.items())
     certain = "" if head.slope is None else f"; mean probability of being right {said['mean_probability']:.3f}"
     lines = ["", f"{data.name}: {len(predicted)} rows, {listed}{certain}."]
-    if isinstance(data, LabelledData):
-        columns["label"] = label = np.where(data.y > 0.0, data.classes[1], data.classes[0])
-        if set(data.classes) <= set(names):
-            hits = predicted == label
+    if data.labels is not None:
+        columns["label"] = np.array(data.labels)
+        places = match_labels(data.labels, names)
+        if None not in places:
+            hits = predicted == np.array([names[place] for place in places if place is not None])
             ends = binomtest(int(hits.sum()), len(hits)).proportion_ci(method="exact")
             said |= {"accuracy": float(hits.mean()), "interval": (float(ends.low), float(ends.high))}
             lines.append(f"Right: {hits.mean():.3f}, 95% interval {ends.low:.3f} to {ends.high:.3f}.")
         else:
-            labels = " and ".join(data.classes)
-            lines.append(f"Its labels, {labels}, are not the head's: nothing counts as right or wrong.")
+            known = zip(data.labels, places, strict=True)
+            foreign = sorted({label for label, place in known if place is None})
+            listed = ", ".join(foreign[:5]) + (", ..." if len(foreign) > 5 else "")
+            lines.append(f"Not among the head's labels: {listed}. Nothing counts as right or wrong.")
     rows = list(zip(*(column.tolist() for column in columns.values()), strict=True))
     if arguments.out is None:
         lines += ["", *table(columns, [(str(row[0]), *row[1:]) for row in rows[:SHOWN]], ".3f")]
@@ -281,52 +285,6 @@ def _predict(arguments: argparse.Namespace, head: Any, report: Report) -> None:
         said["out"] = str(arguments.out)
     report.data["predictions"] = said
     report.lines += lines
-
-
-@dataclass(frozen=True)
-class _Samples:
-    """Data without labels."""
-
-    X: FloatArray
-    name: str
-    features: tuple[str, ...] | None = None
-
-
-def _without_labels(name: str, features: tuple[str, ...] | None) -> _Samples | None:
-    """Read a .npz file without y, or a .csv file of which the header is `features`; other data are not read here."""
-    path = Path(name)
-    try:
-        if path.suffix.lower() == ".npz" and zipfile.is_zipfile(path):
-            with np.load(path, allow_pickle=False) as file:
-                samples = _Samples(real_array("X", file["X"]), name) if set(file) == {"X"} else None
-        elif path.suffix.lower() == ".csv" and path.is_file() and features is not None:
-            samples = _read_samples(path, name, features)
-        else:
-            return None
-        if samples is not None and (samples.X.ndim != 2 or samples.X.size == 0):
-            raise ValueError(f"X must be a matrix with at least one row and one column, got shape {samples.X.shape}")
-    except (ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{name}: {error}") from None
-    return samples
-
-
-def _read_samples(path: Path, name: str, features: tuple[str, ...]) -> _Samples | None:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        first = next((line for line in file if line.strip()), "")
-        file.seek(0)
-        reader = csv.reader(file, delimiter=max(";\t,", key=first.count), skipinitialspace=True)
-        rows = [(reader.line_num, cells) for cells in reader if cells not in ([], [""])]
-    if not rows or tuple(cell.strip() for cell in rows[0][1]) != features:
-        return None
-    X = np.empty((len(rows) - 1, len(features)))
-    for i, (line, cells) in enumerate(rows[1:]):
-        if len(cells) != len(features):
-            raise ValueError(f"line {line} has {len(cells)} cells, the first line {len(features)}")
-        try:
-            X[i] = real_array("it", [float(cell) for cell in cells])
-        except ValueError as error:
-            raise ValueError(f"line {line}: {error}") from None
-    return _Samples(X, name, features)
 
 
 def add_fit(commands: Any) -> None:
@@ -353,8 +311,8 @@ def add_fit(commands: Any) -> None:
     what = "predict with this head, instead of training one"
     command.add_argument("--head", type=Path, metavar="HEAD.npz", help=what)
     what = (
-        "samples to predict; labels, if there are any, only count the predictions that are right. Without labels: a "
-        ".npz file of X alone, or a .csv file the header of which names the head's features and nothing else"
+        "samples to predict, with labels or without; labels only count the predictions that are right. Of a .csv file "
+        "whose header names the head's features these are taken, in whatever order, and y or label; not the others"
     )
     command.add_argument("--predict", metavar="DATA", help=what)
     command.add_argument("--out", type=Path, metavar="FILE.csv", help="the predictions, one for each row")

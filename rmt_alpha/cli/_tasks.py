@@ -28,16 +28,21 @@ def benchmark_tasks(arguments: argparse.Namespace) -> Report:
 
     check_out(arguments.out, ".csv")
     count = integer("--tasks", arguments.tasks, 2)
+    sizes = list(dict.fromkeys(arguments.n))
     tasks = []
     for kind in dict.fromkeys(arguments.kind):
         found = list(islice((task for task in digit_tasks(kind) if half(task) == arguments.half), count))
         if len(found) < count:
             raise ValueError(f"--tasks must be at most {len(found)}, the {kind} tasks of this half, got {count}")
+        # a line needs two tasks whose targets have n/2 rows of each label, and 2 more to test on
+        most = sorted(2 * min(int((task.target.y == sign).sum()) for sign in (-1.0, 1.0)) - 4 for task in found)[-2]
+        if max(sizes) > most:
+            raise ValueError(f"--n must be at most {most} for two of the {kind} tasks to have it, got {max(sizes)}")
         tasks += found
     result = run(
         tasks,
-        n=arguments.n,
-        gamma=arguments.gamma,
+        n=sizes,
+        gamma=list(dict.fromkeys(arguments.gamma)),
         splits=arguments.splits,
         seed=arguments.seed,
         workers=arguments.workers,

@@ -35,13 +35,14 @@ import os
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from itertools import permutations
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 import scipy  # which loads ndimage when a shift first asks for it
@@ -164,7 +165,8 @@ def load(spec: str | os.PathLike[str]) -> LabelledData:
         16; 6 by default), one in pixels (0 to 8; 1.5), or an angle in degrees (-180 to 180; 30). The module says what
         they do, and why a shifted set should not be the target of a source that has the same images.
 
-        In files the labels may be any two distinct numbers or strings; the first in sorted order becomes -1.
+        In files the labels may be any two distinct numbers or strings; the first in sorted order becomes -1. They are
+        called what the file calls them; equal numbers are one label, called what the first of them is.
 
     Returns
     -------
@@ -185,48 +187,138 @@ def load(spec: str | os.PathLike[str]) -> LabelledData:
     >>> load("digits:6,8/2").X.std().round(2), load("digits:6,8/2+noise=3").X.std().round(2)
     (np.float64(6.02), np.float64(6.71))
     """
+    return _located(spec, _bundled, _read_npz, _read_csv)
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples with whatever labels they have.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n, p)
+        Samples in rows.
+    labels : tuple of str, or None
+        The label of each row, as the data write it; None without labels.
+    name : str
+        What messages call them.
+    features : tuple of str, or None
+        Names of the columns, where they are known.
+    """
+
+    X: FloatArray = field(repr=False)
+    labels: tuple[str, ...] | None = field(repr=False)
+    name: str
+    features: tuple[str, ...] | None
+
+
+def load_samples(spec: str | os.PathLike[str], p: int, features: Sequence[str] | None = None) -> Samples:
+    r"""Read samples for a head to predict.
+
+    Parameters
+    ----------
+    spec : str or path
+        As in `load`, except that there may be any labels, or none:
+
+        - ``NAME.npz`` may lack ``y``.
+        - ``NAME.csv``, if it has a header and `features` are known, must name each of them; they are found by name. A
+          column ``y`` or ``label`` that is none of them holds labels, and so does one more column behind all features
+          in their order. Other columns are ignored. If the names of one of the two are not known, there must be p
+          columns, or p and one with labels.
+    p : int
+        Number of features of the head.
+    features : sequence of str, optional
+        Their names.
+
+    Returns
+    -------
+    Samples
+        Named after `spec`.
+
+    Raises
+    ------
+    ValueError
+        If the data cannot be read or are not as described; the message names the file and the place.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "new.csv"
+    ...     _ = path.write_text("height,id,label,age\n1.5,k,yes,30\n")
+    ...     samples = load_samples(path, 2, ["age", "height"])
+    >>> samples.X, samples.labels
+    (array([[30. ,  1.5]]), ('yes',))
+    """
+
+    def bundled(name: str) -> Samples:
+        data = _bundled(name)
+        return Samples(data.X, tuple(data.classes[int(sign > 0.0)] for sign in data.y), name, data.features)
+
+    def npz(path: Path, name: str) -> Samples:
+        arrays = _npz_arrays(path, "X")
+        X, y = real_array("X", arrays["X"]), arrays.get("y")
+        if X.ndim != 2 or X.size == 0:
+            raise ValueError(f"X must be a matrix with at least one row and one column, got shape {X.shape}")
+        if y is not None and y.shape != X.shape[:1]:
+            raise ValueError(f"y must have shape ({len(X)},) to fit the rows of X, got {y.shape}")
+        return Samples(X, None if y is None else tuple(map(label_text, _usable(y))), name, None)
+
+    return _located(spec, bundled, npz, lambda path, name: _csv_samples(path, name, p, features))
+
+
+_Data = TypeVar("_Data", LabelledData, Samples)
+
+
+def _located(
+    spec: str | os.PathLike[str],
+    bundled: Callable[[str], _Data],
+    npz: Callable[[Path, str], _Data],
+    table: Callable[[Path, str], _Data],
+) -> _Data:
+    """Read a bundled set, or a file with the reader of its kind; name it in messages."""
     if not isinstance(spec, str | os.PathLike):
         raise ValueError(f"spec must be text or a path, got {type(spec).__name__}")
     name = os.fspath(spec)
-    readers = {".npz": _read_npz, ".csv": _read_csv}
     try:
         if name.partition(":")[0] in _BUNDLED and ":" in name:
-            return _bundled(name)
+            return bundled(name)
         path = Path(name)
-        reader = readers.get(path.suffix.lower())
+        reader = {".npz": npz, ".csv": table}.get(path.suffix.lower())
         if reader is None:
-            known = ", ".join(bundled.form for bundled in _BUNDLED.values())
+            known = ", ".join(kind.form for kind in _BUNDLED.values())
             raise ValueError(f"unknown kind of data, expected a .npz file, a .csv file, {known}")
         if not path.is_file():
             raise ValueError("is not a file" if path.exists() else "no such file")
-        X, y, classes, features = reader(path)
-        return LabelledData(X, y, name, classes, features)
+        return reader(path, name)
     except OSError as error:
         raise ValueError(f"{name}: cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
 
 
-_Table = tuple[ArrayLike, FloatArray, tuple[str, str], tuple[str, ...] | None]
-
-
-def _read_npz(path: Path) -> _Table:
-    if not zipfile.is_zipfile(path):
-        raise ValueError("is not an .npz archive")
-    arrays = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {name.removesuffix(".npy"): name for name in archive.namelist()}
-            for key in ("X", "y"):
-                if key not in members:
-                    raise ValueError(f"has no array {key!r}, only {', '.join(map(repr, members)) or 'nothing'}")
-                arrays[key] = _read_array(archive, key, members[key])
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"is a damaged .npz archive ({error})") from None
+def _read_npz(path: Path, name: str) -> LabelledData:
+    arrays = _npz_arrays(path, "X", "y")
     X, y = arrays["X"], arrays["y"]
     if X.ndim != 2 or y.ndim != 1 or len(X) != len(y):
         raise ValueError(f"X must have shape (n, p) and y shape (n,), got {X.shape} and {y.shape}")
-    return X, *_signs(y), None
+    signs, classes = _signs(y)
+    return LabelledData(X, signs, name, classes)
+
+
+def _npz_arrays(path: Path, *needed: str) -> dict[str, NDArray[np.generic]]:
+    """Read X and y, as far as they are there."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError("is not an .npz archive")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+            for key in needed:
+                if key not in members:
+                    raise ValueError(f"has no array {key!r}, only {', '.join(map(repr, members)) or 'nothing'}")
+            return {key: _read_array(archive, key, members[key]) for key in ("X", "y") if key in members}
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"is a damaged .npz archive ({error})") from None
 
 
 def _read_array(archive: zipfile.ZipFile, key: str, member: str) -> NDArray[np.generic]:
@@ -248,7 +340,54 @@ def _read_array(archive: zipfile.ZipFile, key: str, member: str) -> NDArray[np.g
         raise ValueError(f"array {key!r} cannot be read ({error})") from None
 
 
-def _read_csv(path: Path) -> _Table:
+_Rows = list[tuple[int, list[str]]]
+
+
+def _read_csv(path: Path, name: str) -> LabelledData:
+    rows = _csv_rows(path)
+    top, width = [cell.strip() for cell in rows[0][1]], len(rows[0][1])
+    if width < 2:
+        raise ValueError("must have at least two columns, a feature and the label")
+    _refuse_index(rows)
+    header = all(_number(cell) is None for cell in top)
+    numbered = top[:-1] == [str(j) for j in range(width - 1)] and (_number(top[-1]) in (None, width - 1))
+    at = _label_column(top) if header else None
+    at = width - 1 if at is None else at
+    columns = [j for j in range(width) if j != at]
+    X, labels = _csv_values(rows, columns, at, header)
+    numbers = [_number(label) for label in labels]
+    try:
+        y, classes = _signs(np.array(labels if None in numbers else numbers), labels)
+    except ValueError as error:
+        hint = "; is the first line a header? Then give the columns names, not numbers" if numbered else ""
+        raise ValueError(f"{error}{hint}") from None
+    return LabelledData(X, y, name, classes, tuple(top[j] for j in columns) if header else None)
+
+
+def _csv_samples(path: Path, name: str, p: int, features: Sequence[str] | None) -> Samples:
+    rows = _csv_rows(path)
+    top, width = [cell.strip() for cell in rows[0][1]], len(rows[0][1])
+    wanted = None if features is None else [feature.strip() for feature in features]
+    header = all(_number(cell) is None for cell in top) or (wanted is not None and set(wanted) <= set(top))
+    at = _label_column(top, wanted or ()) if header else None
+    columns = [j for j in range(width) if j != at]
+    if header and wanted is not None:
+        columns, at = _by_name(top, at, wanted)
+    else:
+        _refuse_index(rows)
+        if at is None and width == p + 1:
+            at = columns.pop()
+        if len(columns) != p:
+            raise ValueError(f"must have a column for each of the head's {p} features, got {len(columns)}")
+    X, labels = _csv_values(rows, columns, at, header)
+    if not len(X):
+        raise ValueError("must have at least one row")
+    found = features if wanted is not None else [top[j] for j in columns] if header else None
+    return Samples(X, None if at is None else tuple(labels), name, None if found is None else tuple(found))
+
+
+def _csv_rows(path: Path) -> _Rows:
+    """Return the lines that are not blank: their numbers and cells."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         first = next((line for line in file if line.strip()), "")
         file.seek(0)
@@ -259,45 +398,63 @@ def _read_csv(path: Path) -> _Table:
             raise ValueError(f"line {reader.line_num} is not CSV ({error})") from None
     if not rows:
         raise ValueError("is empty")
-    width = len(rows[0][1])
-    if width < 2:
-        raise ValueError("must have at least two columns, a feature and the label")
-    names = [f"column {j + 1}" for j in range(width)]
-    top = [cell.strip() for cell in rows[0][1]]
-    if not top[0]:
-        raise ValueError(
-            f"line {rows[0][0]} begins with a blank cell: an index column? Leave it out, in pandas to_csv(index=False)"
-        )
-    header = all(_number(cell) is None for cell in top)
-    numbered = top[:-1] == [str(j) for j in range(width - 1)] and (_number(top[-1]) in (None, width - 1))
-    if header:
-        names = top
-        rows.pop(0)
-    called = [j for j, name in enumerate(names) if name.lower() in ("y", "label")]
-    if len(called) > 1:
-        raise ValueError(f"has {len(called)} label columns: {', '.join(names[j] for j in called)}")
-    at = called[0] if called else width - 1
-    names.pop(at)
+    return rows
 
-    X, labels = np.empty((len(rows), width - 1)), []
+
+def _refuse_index(rows: _Rows) -> None:
+    line, cells = rows[0]
+    if not cells[0].strip():
+        raise ValueError(
+            f"line {line} begins with a blank cell: an index column? Leave it out, in pandas to_csv(index=False)"
+        )
+
+
+def _label_column(header: Sequence[str], features: Sequence[str] = ()) -> int | None:
+    """Find the column that is called y or label, and is no feature."""
+    called = [j for j, cell in enumerate(header) if cell.lower() in ("y", "label") and cell not in features]
+    if len(called) > 1:
+        raise ValueError(f"has {len(called)} label columns: {', '.join(header[j] for j in called)}")
+    return called[0] if called else None
+
+
+def _by_name(header: list[str], at: int | None, features: list[str]) -> tuple[list[int], int | None]:
+    """Find the columns of features, and of the label if there is one."""
+    others = [j for j in range(len(header)) if j != at]
+    found = [header[j] for j in others]
+    if found == features:
+        return others, at
+    if at is None and found[:-1] == features:
+        return others[:-1], others[-1]
+    there = Counter(found)
+    for feature, count in Counter(features).items():
+        if not count == there[feature] == 1:
+            listed = ", ".join(features[:8]) + (", ..." if len(features) > 8 else "")
+            raise ValueError(
+                f"the header must hold the head's features {listed}, each once: it has {feature!r} {there[feature]} "
+                "times"
+            )
+    return [header.index(feature) for feature in features], at
+
+
+def _csv_values(rows: _Rows, columns: list[int], at: int | None, header: bool) -> tuple[FloatArray, list[str]]:
+    """Read the numbers of columns, and the labels in another one."""
+    width, top = len(rows[0][1]), rows[0][1]
+    rows = rows[1:] if header else rows
+    X, labels = np.empty((len(rows), len(columns))), []
     for i, (line, cells) in enumerate(rows):
         if len(cells) != width:
             raise ValueError(f"line {line} has {len(cells)} cells, the first line {width}")
-        labels.append(cells.pop(at).strip())
-        X[i] = [_number(cell, np.nan) for cell in cells]
+        X[i] = [_number(cells[j], np.nan) for j in columns]
         wrong = ~np.isfinite(X[i])
         if wrong.any():
-            j = int(np.argmax(wrong))
-            raise ValueError(f"line {line}, {names[j]}: {cells[j]!r} is not a finite number")
-        if labels[-1].lower() in ("", "nan"):
-            raise ValueError(f"line {line} has no label")
-    numbers = [_number(label) for label in labels]
-    try:
-        y, classes = _signs(np.array(labels if None in numbers else numbers))
-    except ValueError as error:
-        hint = "; is the first line a header? Then give the columns names, not numbers" if numbered else ""
-        raise ValueError(f"{error}{hint}") from None
-    return X, y, classes, tuple(names) if header else None
+            j = columns[int(np.argmax(wrong))]
+            where = top[j].strip() if header else f"column {j + 1}"
+            raise ValueError(f"line {line}, {where}: {cells[j]!r} is not a finite number")
+        if at is not None:
+            labels.append(cells[at].strip())
+            if labels[-1].lower() in ("", "nan"):
+                raise ValueError(f"line {line} has no label")
+    return X, labels
 
 
 @overload
@@ -312,14 +469,51 @@ def _number(cell: str, otherwise: float | None = None) -> float | None:
         return otherwise
 
 
-def _signs(labels: NDArray[np.generic]) -> tuple[FloatArray, tuple[str, str]]:
-    """Map two distinct labels, in sorted order, to -1 and +1; return what they were called as well."""
+def label_text(label: Any) -> str:
+    """Return what a label is called: the shortest text that is no other number of its kind, 3 for 3.0."""
+    return str(label).removesuffix(".0") if isinstance(label, float | np.floating) else str(label)
+
+
+def match_labels(labels: Iterable[str], known: Sequence[str]) -> list[int | None]:
+    """Find labels among known ones, "1.0" as "1" if all of those are numbers.
+
+    Parameters
+    ----------
+    labels, known : sequence of str
+        Labels, and different ones to look for them in.
+
+    Returns
+    -------
+    list of int or None
+        The place of each label, None where it is not there.
+
+    Examples
+    --------
+    >>> match_labels(["5.0", "3", "7"], ["3", "5"])
+    [1, 0, None]
+    """
+    texts: dict[Any, int] = {label: i for i, label in enumerate(known)}
+    numbers = {_number(label): i for i, label in reversed(list(enumerate(known)))}
+    if None in numbers:
+        numbers = {}
+    return [texts.get(label, numbers.get(_number(label))) for label in labels]
+
+
+def _usable(labels: NDArray[np.generic]) -> NDArray[np.generic]:
     if labels.dtype.kind not in "biufU":
         raise ValueError(f"labels must be numbers or strings, got dtype {labels.dtype}")
     if labels.dtype.kind == "f" and not np.isfinite(labels.astype(np.float64)).all():
         raise ValueError("labels must be finite")
-    values, index = np.unique(labels, return_inverse=True)
-    names = [f"{value:g}" if labels.dtype.kind == "f" else str(value) for value in values[:5]]
+    return labels
+
+
+def _signs(labels: NDArray[np.generic], texts: Sequence[str] | None = None) -> tuple[FloatArray, tuple[str, str]]:
+    """Map two distinct labels, in sorted order, to -1 and +1; return what they are called as well.
+
+    The first of the texts of equal labels is what these are called.
+    """
+    values, first, index = np.unique(_usable(labels), return_index=True, return_inverse=True)
+    names = [label_text(labels[i]) if texts is None else texts[i] for i in first[:5]]
     if len(values) != 2:
         found = ", ".join(names) + (", ..." if len(values) > 5 else "")
         raise ValueError(f"needs exactly two distinct labels, found {len(values)}: {found}")

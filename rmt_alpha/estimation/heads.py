@@ -16,9 +16,11 @@ complete.
 
 import os
 import secrets
+import warnings
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
 
 from rmt_alpha._validation import FloatArray, real, real_array
-from rmt_alpha.estimation.datasets import _read_array
+from rmt_alpha.estimation.datasets import _read_array, label_text
+from rmt_alpha.estimation.leave_one_out import LOOResult
 
 VERSION = 1
 """Of the files; a file of another version is refused."""
@@ -35,6 +38,9 @@ VERSION = 1
 _ARRAYS = ("coef", "intercept", "classes", "features", "alpha", "gamma", "scale", "slope")
 _CERTAIN = 1e3
 """Where a logistic function is 0 or 1 in float64."""
+
+_EXACT = 1e-6
+"""What a model's output may differ from Wx + b by, relative to the sizes of the products in it."""
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -160,7 +166,7 @@ class Head:
     def class_names(self) -> tuple[str, ...]:
         """The classes as `rmt_alpha.estimation.datasets.load` would write them; nothing for a regression."""
         classes = () if self.classes is None else self.classes
-        return tuple(f"{name:g}" if isinstance(name, np.floating) else str(name) for name in classes)
+        return tuple(map(label_text, classes))
 
     def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return what the head says of samples.
@@ -178,8 +184,10 @@ class Head:
         Raises
         ------
         ValueError
-            If X does not fit, an entry is not finite, or the products exceed float64.
+            If X does not fit, its columns have names and not those of the features in their order, an entry is not
+            finite, or the products exceed float64.
         """
+        self._require_names(getattr(X, "columns", None))
         X = real_array("X", X)
         d, p = self.coef.shape
         if X.ndim != 2 or X.shape[1] != p:
@@ -240,6 +248,18 @@ class Head:
             return np.stack([expit(-scaled), expit(scaled)], axis=1)
         return np.asarray(softmax(scaled, axis=1))
 
+    def _require_names(self, columns: Any) -> None:
+        """Refuse a table of other features, as far as names are known."""
+        names = [] if columns is None else list(columns)
+        if self.features is None or not names or not all(isinstance(name, str) for name in names):
+            return
+        for j, (name, feature) in enumerate(zip_longest(names, self.features)):
+            if name != feature:
+                raise ValueError(
+                    f"X must have the features of the head in their order: its column {j} is {name!r}, the head's "
+                    f"{feature!r}"
+                )
+
 
 def _classes(classes: ArrayLike, count: int) -> NDArray[Any]:
     """Check the names of classes."""
@@ -252,6 +272,8 @@ def _classes(classes: ArrayLike, count: int) -> NDArray[Any]:
         raise ValueError(f"classes must be {count} to fit the rows of coef, got shape {array.shape}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError("classes must be finite")
+    if any("\0" in name for name in np.asarray(classes, dtype=object).flat if isinstance(name, str)):
+        raise ValueError("classes must not hold the character NUL")  # see `_features`
     if len(np.unique(array)) < count:
         raise ValueError(f"classes must be different, got {', '.join(map(str, array))}")
     return array
@@ -279,7 +301,7 @@ def save_head(path: str | os.PathLike[str], head: Any) -> None:
     head : Head, or a fitted linear model
         What to save: a head, a fitted `rmt_alpha.AlphaRidgeClassifier` or `rmt_alpha.AlphaRidge`, or another model with
         scikit-learn's attributes `coef_` and `intercept_`, of which only these, its classes and its features' names
-        are kept.
+        are kept. Its `decision_function`, or `predict` if it has no classes, must be ``Wx + b``.
 
     Raises
     ------
@@ -342,14 +364,39 @@ def head_of(model: Any) -> Head:
         return model
     if not hasattr(model, "coef_") or not hasattr(model, "intercept_"):
         raise ValueError(f"head must be a Head or a fitted linear model, got {type(model).__name__}")
+    coef, classes = model.coef_, getattr(model, "classes_", None)
+    if classes is not None and len(classes) > 2 and hasattr(model, "dual_coef_"):
+        raise ValueError(
+            f"head must have a row of weights for each class: those of {type(model).__name__} are for pairs of classes"
+        )
     names = getattr(model, "feature_names_in_", None)
-    known = {"classes": "classes_", "alpha": "alpha_", "gamma": "gamma_", "scale": "scale_", "slope": "slope_"}
-    return Head(
-        model.coef_,
+    known = {}
+    if isinstance(getattr(model, "loo_", None), LOOResult):  # others' attributes of these names mean something else
+        known = {"alpha": "alpha_", "gamma": "gamma_", "scale": "scale_", "slope": "slope_"}
+    head = Head(
+        coef.toarray() if hasattr(coef, "toarray") else coef,
         model.intercept_,
+        classes=classes,
         features=None if names is None else tuple(names),
         **{name: getattr(model, attribute, None) for name, attribute in known.items()},
     )
+    _require_linear(model, head)
+    return head
+
+
+def _require_linear(model: Any, head: Head) -> None:
+    """Refuse a model that does something else with its weights than multiply, by its output on a few random rows."""
+    output = "predict" if head.classes is None else "decision_function"
+    if not hasattr(model, output):
+        return
+    X = np.random.default_rng(0).standard_normal((8, head.coef.shape[1]))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # rows without names, or far from all that the model was fitted to
+        scores = np.asarray(getattr(model, output)(X), dtype=np.float64).reshape(len(X), -1)
+    size = np.abs(X) @ np.abs(head.coef.T) + np.abs(head.intercept)
+    expected = X @ head.coef.T + head.intercept
+    if scores.shape != expected.shape or not (np.abs(scores - expected) <= _EXACT * size).all():
+        raise ValueError(f"head must be a linear model: {output} of {type(model).__name__} is not coef_ x + intercept_")
 
 
 def load_head(path: str | os.PathLike[str]) -> Head:

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from scipy.special import fdtri
 
 from rmt_alpha._validation import FloatArray, integer
+from rmt_alpha.estimation.datasets import labelled
 
 MIN_TRAINING, MIN_HELD_OUT = 4, 2
 """Rows of each label that a split must have: an unbiased estimate of tr Σ² takes four, a test of both labels two."""
@@ -167,9 +168,23 @@ class Standardiser:
         -------
         Standardiser
             The fit.
+
+        Raises
+        ------
+        ValueError
+            If the rows are no such samples, or have different numbers of features.
         """
-        centres, squares, degrees = [], [], []
-        for X, y in ((source_X, source_y), (target_X, target_y)):
+        centres: list[FloatArray] = []
+        squares, degrees = [], []
+        for domain, rows, labels in (("source", source_X, source_y), ("target", target_X, target_y)):
+            try:
+                X, y = labelled(rows, labels)
+                if (fewest := min(int((y == sign).sum()) for sign in (-1.0, 1.0))) < 2:
+                    raise ValueError(f"y must have at least two rows of each label, got {fewest} of one")
+                if centres and X.shape[1] != len(centres[0]):
+                    raise ValueError(f"X must have the {len(centres[0])} features of the source, got {X.shape[1]}")
+            except ValueError as error:
+                raise ValueError(f"{domain}_{error}") from None
             means, residuals = within_classes(X, y)
             centres.append(means.mean(axis=0))
             squares.append(np.sum([np.square(r).sum(axis=0) for r in residuals], axis=0))

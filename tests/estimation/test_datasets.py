@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_wine
 
 from rmt_alpha.estimation import datasets
-from rmt_alpha.estimation.datasets import LabelledData, load
+from rmt_alpha.estimation.datasets import LabelledData, load, load_samples, match_labels
 
 LINES = ["a,b,label", "1,2,dog", "3,4,cat", "5,6.5,dog", "7,-8e1,cat"]
 
@@ -38,6 +38,19 @@ class TestCsv:
         assert data.features is None
         assert data.classes == ("9", "10")
         assert data.y.tolist() == [1, -1, 1, -1]
+
+    @pytest.mark.parametrize(
+        ("labels", "classes", "y"),
+        [
+            (["1000002", "1000001", "1000002", "1000001"], ("1000001", "1000002"), [1, -1, 1, -1]),
+            (["10", "1.0", "1e1", "01"], ("1.0", "10"), [1, -1, 1, -1]),  # numbers are what they are worth
+            (["v1.0", "v1", "v1", "v1.0"], ("v1", "v1.0"), [1, -1, -1, 1]),
+        ],
+    )
+    def test_labels_are_called_what_the_file_calls_them(self, tmp_path, labels, classes, y):
+        data = load(write(tmp_path, "".join(f"{k},{label}\n" for k, label in enumerate(labels))))
+        assert data.classes == classes
+        assert data.y.tolist() == y
 
     @pytest.mark.parametrize("called", ["y", "Label", " Y "])
     def test_label_column_by_name(self, tmp_path, called):
@@ -77,7 +90,7 @@ class TestCsv:
             ("1,2,nan\n3,4,1\n", "line 1 has no label"),
             ("1,2,a\n3,4,a\n", "exactly two distinct labels, found 1: a"),
             ("1,2,a\n3,4,b\n5,6,c\n", "exactly two distinct labels, found 3: a, b, c"),
-            ("1,2,.5\n" * 2 + "".join(f"1,2,{k}\n" for k in range(9)), "found 10: 0, 0.5, 1, 2, 3, ..."),
+            ("1,2,.5\n" * 2 + "".join(f"1,2,{k}\n" for k in range(9)), "found 10: 0, .5, 1, 2, 3, ..."),
             ("1,2,a\n3,4,b\n5,6,b\n", "at least two rows of each label are needed, label a has 1"),
             ('1,2,a\n3,"4,b\n', "is not CSV"),
             ("1e200,2,a\n3,4,b\n5,6,b\n7,8,a\n", "X must be in"),
@@ -103,6 +116,9 @@ class TestNpz:
         [
             ([3, 3, 7, 7, 3, 7], ("3", "7"), [-1, -1, 1, 1, -1, 1]),
             ([0.5, 0.5, -2, -2, 0.5, -2], ("-2", "0.5"), [1, 1, -1, -1, 1, -1]),
+            ([1234567.0, 1234567.0, 1e300, 1e300, 1234567.0, 1e300], ("1234567", "1e+300"), [-1, -1, 1, 1, -1, 1]),
+            (np.float32([0.1, 0.1, 3, 3, 0.1, 3]), ("0.1", "3"), [-1, -1, 1, 1, -1, 1]),
+            ([0.12345678, 0.12345679] * 3, ("0.12345678", "0.12345679"), [-1, 1] * 3),
             ([True, True, False, False, True, True], ("False", "True"), [1, 1, -1, -1, 1, 1]),
             (["b", "b", "a", "a", "b", "a"], ("a", "b"), [1, 1, -1, -1, 1, -1]),
         ],
@@ -190,6 +206,104 @@ class TestNpz:
         (tmp_path / "d.npz").write_bytes(bytes(content))
         with pytest.raises(ValueError, match=r"d\.npz: array 'X' cannot be read"):
             load(tmp_path / "d.npz")
+
+
+class TestSamples:
+    @pytest.mark.parametrize(
+        ("text", "labels"),
+        [
+            ("a,b\n1,2\n3,4\n", None),
+            ("b,a\n2,1\n4,3\n", None),
+            ("id;b;a;when\nk;2;1;today\nl;4;3;\n", None),
+            (",b,a\nk,2,1\nl,4,3\n", None),  # an index column is one more to ignore
+            ("Label,b,id,a\nx,2,k,1\nx,4,l,3\n", ("x", "x")),
+            ("a,b,y\n1,2,1.0\n3,4,01\n", ("1.0", "01")),
+            ("a,b,kind\n1,2,x\n3,4,z\n", ("x", "z")),  # as `load` reads it
+            ("1,2\n3,4\n", None),
+            ("1,2,x\n3,4,z\n", ("x", "z")),
+        ],
+    )
+    def test_csv(self, tmp_path, text, labels):
+        data = load_samples(write(tmp_path, text), 2, ("a", "b"))
+        assert data.X.tolist() == [[1, 2], [3, 4]]
+        assert data.labels == labels
+        assert data.features == ("a", "b")
+
+    def test_csv_of_features_without_names(self, tmp_path):
+        path = write(tmp_path, "u,label,v\n1,x,2\n")
+        data = load_samples(path, 2)
+        assert (data.X.tolist(), data.labels, data.features) == ([[1, 2]], ("x",), ("u", "v"))
+        assert load_samples(write(tmp_path, "u,v\n1,2\n"), 2).labels is None
+        assert load_samples(write(tmp_path, "1,0\n5,6\n"), 2, ("0", "1")).X.tolist() == [[6, 5]]  # numbers as names
+        # a feature that is called like a label, and two that are called alike
+        assert load_samples(write(tmp_path, "y,a\n1,2\n"), 2, ("a", "y")).X.tolist() == [[2, 1]]
+        assert load_samples(write(tmp_path, "a,a\n1,2\n"), 2, ("a", "a")).X.tolist() == [[1, 2]]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("a,c\n1,2\n", "the header must hold the head's features a, b, each once: it has 'b' 0 times"),
+            ("b,b,a\n1,2,3\n", "it has 'b' 2 times"),
+            ("a,b,y,label\n1,2,0,1\n", "has 2 label columns"),
+            ("1,2,3,4\n", "a column for each of the head's 2 features, got 4"),
+            ("1\n", "a column for each of the head's 2 features, got 1"),
+            ("a,b\n", "at least one row"),
+            ("a,b\n1,2\n3\n", "line 3 has 1 cells, the first line 2"),
+            ("b,id,a\n1,k,2\n3,4,l\n", "line 3, a: 'l' is not a finite number"),
+            ("a,b\n1,nan\n", "line 2, b: 'nan' is not a finite number"),
+            ("a,b,y\n1,2,\n", "line 2 has no label"),
+            ("", "is empty"),
+        ],
+    )
+    def test_bad_csv(self, tmp_path, text, message):
+        with pytest.raises(ValueError, match=r"data\.csv: ") as error:
+            load_samples(write(tmp_path, text), 2, ("a", "b"))
+        assert message in str(error.value)
+
+    def test_two_features_of_one_name_need_their_order(self, tmp_path):
+        with pytest.raises(ValueError, match="it has 'a' 1 times"):
+            load_samples(write(tmp_path, "a,b\n1,2\n"), 3, ("a", "a", "b"))
+
+    def test_npz_and_bundled(self, tmp_path):
+        for labels, names in (([7.0, 0.5, 7.0], ("7", "0.5", "7")), (["a"] * 3, ("a",) * 3), (None, None)):
+            np.savez(tmp_path / "d.npz", X=np.eye(3), **({} if labels is None else {"y": labels}))
+            data = load_samples(tmp_path / "d.npz", 3)
+            assert np.array_equal(data.X, np.eye(3))
+            assert data.labels == names
+        data, whole = load_samples("wine:1,0", 13), load("wine:1,0")
+        assert np.array_equal(data.X, whole.X)
+        assert data.labels == tuple(np.where(whole.y > 0, "0", "1"))
+        assert data.features == whole.features
+
+    @pytest.mark.parametrize(
+        ("arrays", "message"),
+        [
+            ({"y": [1]}, "has no array 'X', only 'y'"),
+            ({"X": np.zeros((0, 3))}, "X must be a matrix with at least one row"),
+            ({"X": [[np.inf]]}, "X must be finite"),
+            ({"X": np.eye(3), "y": [1, 2]}, r"y must have shape \(3,\)"),
+            ({"X": np.eye(3), "y": [1, 2, np.nan]}, "labels must be finite"),
+            ({"X": np.eye(3), "y": [1j, 2, 3]}, "labels must be numbers or strings"),
+        ],
+    )
+    def test_bad_npz(self, tmp_path, arrays, message):
+        np.savez(tmp_path / "d.npz", **arrays)
+        with pytest.raises(ValueError, match=rf"d\.npz: {message}"):
+            load_samples(tmp_path / "d.npz", 3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "known", "places"),
+    [
+        (["b", "a", "c"], ["a", "b"], [1, 0, None]),
+        (["1.0", "3", "x", "nan"], ["3", "01"], [1, 0, None, None]),
+        (["1", "01", "1.0"], ["01", "1"], [1, 0, 0]),  # where both are known each is itself
+        (["1.0"], ["1", "x"], [None]),
+        (["a"], [], [None]),
+    ],
+)
+def test_match_labels(labels, known, places):
+    assert match_labels(labels, known) == places
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,19 @@ import os
 import numpy as np
 import pandas
 import pytest
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import (
+    BayesianRidge,
+    HuberRegressor,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+    RidgeClassifierCV,
+    SGDClassifier,
+)
+from sklearn.svm import SVC
 
 from rmt_alpha.estimation import heads
 from rmt_alpha.estimation.estimators import AlphaRidge, AlphaRidgeClassifier
@@ -123,6 +135,8 @@ def test_bad_samples(call, message):
         ({"classes": [0, 1, 2]}, "classes must be 2"),
         ({"classes": [3, 3]}, "classes must be different"),
         ({"classes": [0.0, np.nan]}, "classes must be finite"),
+        ({"classes": ["a", "b\0"]}, "classes must not hold the character NUL"),
+        ({"classes": np.array(["a\0", "a"], dtype=object)}, "classes must not hold the character NUL"),
         ({"classes": [0, None]}, "classes must be numbers, booleans or strings"),
         ({"classes": [1j, 2j]}, "classes must be numbers, booleans or strings"),
         ({"features": ("a", "b")}, "features must name the 3 columns"),
@@ -237,6 +251,7 @@ def test_bad_paths(tmp_path):
         LogisticRegression().fit(np.vstack([X, X]), np.array(["c", "a", "b"] * 2, dtype=object)),
         Ridge().fit(X, [1.0, 2.0, 4.0]),
         LinearRegression(fit_intercept=False).fit(X, np.eye(3)[:, :2]),
+        SVC(kernel="linear").fit(X, ["b", "a", "b"]),
     ],
 )
 def test_heads_of_fitted_linear_models(tmp_path, model):
@@ -254,6 +269,56 @@ def test_what_is_no_linear_model(tmp_path):
     for wrong in (LogisticRegression(), np.ones(3), "head.npz", None):
         with pytest.raises(ValueError, match="head must be a Head or a fitted linear model"):
             save_head(tmp_path / "head.npz", wrong)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (SVC(kernel="linear"), "those of SVC are for pairs of classes"),
+        (PLSRegression(1), "predict of PLSRegression is not coef_ x"),
+        (PoissonRegressor(), "predict of PoissonRegressor is not coef_ x"),
+    ],
+)
+def test_weights_that_do_something_else(model, message):
+    samples = np.random.default_rng(0).standard_normal((12, 3)) + 0.5
+    with pytest.raises(ValueError, match=message):
+        heads.head_of(model.fit(samples, [0, 1, 2] * 4))
+
+
+def test_sparse_weights():
+    samples = np.random.default_rng(0).standard_normal((12, 3))
+    model = SGDClassifier(random_state=0).fit(samples, [0, 1, 2] * 4)
+    weights = model.coef_.copy()
+    assert np.array_equal(heads.head_of(model.sparsify()).coef, weights)
+
+
+@pytest.mark.parametrize("model", [RidgeClassifierCV(), BayesianRidge(), HuberRegressor()])
+def test_what_others_call_alpha_and_scale_is_not_kept(model):
+    samples = np.random.default_rng(0).standard_normal((12, 3))
+    head = heads.head_of(model.fit(samples, [0, 1] * 6))
+    assert head.alpha is head.gamma is head.scale is head.slope is None
+
+
+def test_our_own_numbers_are_kept_when_frozen():
+    samples = np.random.default_rng(0).standard_normal((12, 3))
+    model = AlphaRidgeClassifier(np.ones(3), 0.5, 0.1).fit(samples, [0, 1] * 6)
+    head = heads.head_of(FrozenEstimator(model))
+    assert (head.alpha, head.gamma, head.slope) == (0.5, 0.1, model.slope_)
+
+
+def test_tables_need_the_features_of_the_head():
+    head = Head([1.0, 2.0], classes=[0, 1], features=("a", "b"), slope=1.0)
+    table = pandas.DataFrame([[1.0, -1.0]], columns=["a", "b"])
+    assert head.decision_function(table) == [-1.0]
+    assert head.decision_function(table.rename(columns={"a": 0, "b": 1})) == [-1.0]  # no names
+    assert Head([1.0, 2.0]).decision_function(table) == [-1.0]
+    for call in (head.decision_function, head.predict, head.predict_proba):
+        with pytest.raises(ValueError, match="in their order: its column 0 is 'b', the head's 'a'"):
+            call(table[["b", "a"]])
+    with pytest.raises(ValueError, match="its column 1 is 'c', the head's 'b'"):
+        head.predict(table.rename(columns={"b": "c"}))
+    with pytest.raises(ValueError, match="its column 1 is None, the head's 'b'"):
+        head.predict(table[["a"]])
 
 
 @pytest.mark.parametrize("labels", [["b", "a"] * 6, [True, False] * 6, [7, 3, 5] * 4])

@@ -102,6 +102,22 @@ def test_feature_nearly_constant_in_the_source(factor, expected):
     assert max(variances) == pytest.approx(expected or 1.0, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"source_y": [0.0, 1.0, 0.0, 1.0]}, r"source_y must hold the labels -1 and \+1, got 0"),
+        ({"target_y": [-1.0, 1.0, 1.0, 1.0]}, "target_y must have at least two rows of each label, got 1"),
+        ({"target_y": [-1.0, 1.0]}, r"target_y must have shape \(4,\)"),
+        ({"target_X": np.eye(4)[:, :3]}, "target_X must have the 4 features of the source, got 3"),
+        ({"source_X": np.full((4, 4), np.nan)}, "source_X must be finite"),
+    ],
+)
+def test_standardiser_refuses(changes, message):
+    y = [-1.0, -1.0, 1.0, 1.0]
+    with pytest.raises(ValueError, match=message):
+        Standardiser.fit(**({"source_X": np.eye(4), "source_y": y, "target_X": np.eye(4), "target_y": y} | changes))
+
+
 def isotropic_m2(n, p, trials, noise="gaussian"):
     """m̂² of isotropic targets with m² = 1.44, standardised beside a source."""
     rng = np.random.default_rng(0)
