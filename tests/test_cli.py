@@ -1220,6 +1220,7 @@ def test_json_holds_no_numpy():
     assert _shared.plain(data) == {"a": [1.0, None], "b": [2.0, None], "c": True}
 
 
+@pytest.mark.slow
 def test_verify_shows_every_proof(capsys):
     assert cli.main(["verify"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -48,6 +48,7 @@ def test_the_wrong_problem_is_found(run):
     assert not compare(run, [1.0], law=other).agrees
 
 
+@pytest.mark.slow
 def test_false_alarms_are_rarer_than_the_level_allows():
     alarms = 0
     for seed in range(200):

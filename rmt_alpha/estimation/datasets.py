@@ -470,7 +470,23 @@ def _number(cell: str, otherwise: float | None = None) -> float | None:
 
 
 def label_text(label: Any) -> str:
-    """Return what a label is called: the shortest text that is no other number of its kind, 3 for 3.0."""
+    """Return what a label is called.
+
+    Parameters
+    ----------
+    label : object
+        A label of any kind.
+
+    Returns
+    -------
+    str
+        The shortest text that is no other number of its kind, 3 for 3.0.
+
+    Examples
+    --------
+    >>> label_text(3.0), label_text(1234567), label_text("yes")
+    ('3', '1234567', 'yes')
+    """
     return str(label).removesuffix(".0") if isinstance(label, float | np.floating) else str(label)
 
 

@@ -48,6 +48,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
 
 from rmt_alpha._validation import FloatArray, boolean, plain, real_array
+from rmt_alpha.estimation.datasets import label_text
 from rmt_alpha.estimation.leave_one_out import LOOResult
 from rmt_alpha.estimation.rules import RULES, Training, default_grid, margins_between
 
@@ -417,7 +418,9 @@ class AlphaRidgeClassifier(ClassifierMixin, _FineTuned):  # type: ignore[misc]
 
     def _aligned(self, W: FloatArray, model: Any) -> FloatArray:
         """Match the rows of a model by class."""
-        theirs, ours = ([_text(label) for label in m.classes_] if hasattr(m, "classes_") else [] for m in (model, self))
+        theirs, ours = (
+            [label_text(label) for label in m.classes_] if hasattr(m, "classes_") else [] for m in (model, self)
+        )
         if W.ndim != 2 or len(W) not in (1, len(theirs)) or not set(theirs) & set(ours):
             return W  # by position
         if not set(ours) <= set(theirs):
@@ -639,11 +642,6 @@ def _squeezed(alpha: FloatArray) -> float | FloatArray | None:
     if alpha.size == 1:
         return float(alpha[0, 0])
     return np.array(alpha[0] if len(alpha) == 1 else alpha[:, 0] if alpha.shape[1] == 1 else alpha)
-
-
-def _text(label: Any) -> str:
-    """Return what a label is called in files: heads that were saved know their classes by name."""
-    return str(int(label)) if isinstance(label, float | np.floating) and float(label).is_integer() else str(label)
 
 
 def _is_model(source: Any) -> bool:

@@ -684,6 +684,7 @@ def test_probabilities_are_calibrated_on_the_model(shares, gamma):
 # On the model.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gamma", [0.1, 1.0])
 def test_the_rules_reach_the_accuracy_of_the_best_alpha_on_the_model(gamma):
     """THEORY §1: n = 200, p = 400, β = .8, norms 1, N = 2000, γ̃ = 1; accuracies exact, with the known mean.

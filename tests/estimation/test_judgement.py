@@ -84,6 +84,7 @@ def test_without_a_source_and_without_doubt():
     assert judgement.interval[0] == pytest.approx(0.025 ** (1 / 24))
 
 
+@pytest.mark.slow
 def test_intervals_hold_what_they_should():
     """Coverage on the model, in which the accuracy of a classifier is known; the bounds are four standard errors."""
     rng = np.random.default_rng(0)

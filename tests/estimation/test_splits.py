@@ -139,6 +139,7 @@ def test_scale_does_not_bias_m2_where_n_is_small(n, p):
     assert abs(mean - 1.44) < 4 * stderr
 
 
+@pytest.mark.slow
 def test_scale_hardly_biases_m2_of_heavy_tails():
     mean, stderr = isotropic_m2(20, 400, 400, "student")
     assert abs(mean - 1.44) < 4 * stderr + 0.1

@@ -133,6 +133,7 @@ def verdict(n, trials=6, draws=400):
     return trained_alpha_study(Experiment(**RESTS, n=n), trials, seed=11, draws=draws)
 
 
+@pytest.mark.slow
 def test_a_trained_alpha_rests_where_its_theory_says_and_not_where_accuracy_or_risk_are_best():
     result = verdict(100)
     assert [result.refused(name) for name in THEORIES] == [False, True, True]
@@ -147,6 +148,7 @@ def test_more_of_the_same(n):
     assert abs(float(result.plain.value) - result.theory["trained"]) < 5 * float(result.plain.stderr)
 
 
+@pytest.mark.slow
 def test_the_mean_of_the_resting_alpha_is_the_theory_also_on_the_training_batch():
     e = Experiment(**{**RESTS, "n": 60, "p": 50, "n_source": 100, "gamma": 2.0, "label_noise": 0.1})
     samples = [draw(e, seed=np.random.SeedSequence(5, spawn_key=(i,))) for i in range(250)]
@@ -194,6 +196,7 @@ def test_the_scale_of_the_source_alone_is_the_limit_of_a_stiff_adapter(problem):
     assert adapter_free_alpha(e) == pytest.approx(ra.trained_alpha(**{**problem, "gamma": 1e12}), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_scale_of_the_source_alone_is_that_of_the_drawn_sources():
     e = Experiment(**{**WIDE, "label_noise": 0.1, "label_noise_source": 0.2})
     overlap, length2 = np.transpose(

@@ -640,6 +640,7 @@ def test_result_has_the_full_shape_even_where_an_argument_does_not_matter(functi
     assert function(np.zeros((0, 3)), 50, 70, 0.1).shape == (0, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["beta", "n", "gamma", "label_noise_source"])
 def test_long_sweep_of_one_argument_is_its_pieces(name):
     """Long enough for every way in which a kernel may go through an array, and not contiguous."""
