@@ -154,6 +154,12 @@ def lengths(rows: FloatArray) -> FloatArray:
     return np.asarray(largest[..., 0] * np.linalg.norm(rows / units, axis=-1))
 
 
+def power_of_two(array: FloatArray) -> float:
+    """Return the power of two just above the size of the largest entry, 1 if all are 0: dividing by it is exact."""
+    largest = float(np.abs(array).max(initial=0.0))
+    return math.ldexp(1.0, math.frexp(largest)[1]) if largest > 0.0 else 1.0
+
+
 def broadcast_shape(shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
     """Return the common shape of the named shapes; refuse those that do not fit together or into memory."""
     listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)

@@ -183,21 +183,23 @@ class RidgePath:
 
         Parameters
         ----------
-        W : ndarray, shape (k, p)
-            Source weights in rows.
+        W : ndarray, shape (..., p)
+            Source weights, along the last axis.
         gamma : ndarray, shape (q,)
             Penalties.
 
         Returns
         -------
-        ndarray, shape (q, k, p)
+        ndarray, shape (q, ..., p)
             The rest. What of w̃ is outside the span of the samples stays as it is, or is 0 where it is as small as
             rounding.
         """
         inside = W @ self.Vt.T
         outside = W - inside @ self.Vt if len(self.s) < self.p else np.zeros_like(W)
         outside[lengths(outside) <= max(self.n, self.p) * _EPS * lengths(W)] = 0.0
-        return np.asarray(_product(self._shares(gamma)[0], inside, self.Vt) + outside)
+        rows = inside.reshape(W.size // self.p, len(self.s))  # no -1: there may be no singular value
+        kept = _product(self._shares(gamma)[0], rows, self.Vt)
+        return np.asarray(kept.reshape(len(gamma), *W.shape) + outside)
 
     def residuals(self, B: FloatArray, gamma: FloatArray, *, spanned: int = 0) -> tuple[FloatArray, FloatArray]:
         """Take from responses what ridge fits to them.

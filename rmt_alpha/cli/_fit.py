@@ -148,7 +148,7 @@ def _read_source(kind: str, name: str, data: Any) -> tuple[str, Any]:
     """Return a source's name, and its head or the data to train one on, without the rows that `data` has too."""
     from rmt_alpha.estimation.datasets import LabelledData, load
     from rmt_alpha.estimation.heads import load_head
-    from rmt_alpha.estimation.held_out import _shared
+    from rmt_alpha.estimation.held_out import shared_rows
 
     if kind == "head":
         head = load_head(name)
@@ -158,7 +158,7 @@ def _read_source(kind: str, name: str, data: Any) -> tuple[str, Any]:
         return name, head
     source = load(name)
     _require_features(name, source, data)
-    kept = np.setdiff1d(np.arange(len(source.y)), _shared(source.X, data.X)[0])
+    kept = np.setdiff1d(np.arange(len(source.y)), shared_rows(source.X, data.X)[0])
     try:
         return name, LabelledData(source.X[kept], source.y[kept], name, source.classes, source.features)
     except ValueError as error:

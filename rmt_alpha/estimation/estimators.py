@@ -50,7 +50,7 @@ from scipy.special import expit, softmax
 from rmt_alpha._validation import FloatArray, boolean, plain, real_array
 from rmt_alpha.estimation.datasets import label_text
 from rmt_alpha.estimation.leave_one_out import LOOResult
-from rmt_alpha.estimation.rules import RULES, Training, default_grid, margins_between
+from rmt_alpha.estimation.rules import RULES, Training, best_penalty, default_grid, margins_between
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
@@ -132,7 +132,7 @@ class _FineTuned(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             alphas, score = training.choose("loo" if k == 0 and rule != "robust" else rule, gamma)
         else:
             alphas, score = training.choose(np.broadcast_to(rule, (d, k)), gamma)
-        best = _best(score, gamma)
+        best = best_penalty(score, gamma)
         alpha = alphas[best]
         chosen = gamma[best : best + 1]
 
@@ -627,12 +627,6 @@ def _slope(mean: float, variance: float) -> float:
         return 1.0
     slope = 2.0 * mean / variance if variance > 0.0 else math.copysign(math.inf, mean)
     return min(max(slope, 2e-3 / size), 1e6 / size)
-
-
-def _best(score: FloatArray, gamma: FloatArray) -> int:
-    """Return the place of the largest score; of equal ones, that of the largest penalty."""
-    score = np.where(np.isnan(score), -np.inf, score)
-    return int(np.lexsort((gamma, score))[-1])
 
 
 def _squeezed(alpha: FloatArray) -> float | FloatArray | None:

@@ -344,7 +344,7 @@ def held_out_curves(
     source, target = _data("source", source), _data("target", target)
     _check_features(source, target)
     root = seed_sequence(seed)
-    task = _Task(source, target, *_shared(source.X, target.X), n, n_source, gamma, gamma_source, grid, shrinkage)
+    task = _Task(source, target, *shared_rows(source.X, target.X), n, n_source, gamma, gamma_source, grid, shrinkage)
     with one_blas_thread():
         records = [
             task.run(*(stream(root, j, role) for role in range(3)))
@@ -399,8 +399,24 @@ def _check_features(source: LabelledData, target: LabelledData) -> None:
                 raise ValueError(f"{target.name} has feature {ours!r} where the source {source.name} has {theirs!r}")
 
 
-def _shared(source_X: FloatArray, target_X: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the row numbers, in source and target, of those in both: equal, and unequal to all of their own set."""
+def shared_rows(source_X: FloatArray, target_X: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Find the rows that two sets of data have in common.
+
+    Parameters
+    ----------
+    source_X, target_X : ndarray, shapes (N, p) and (m, p)
+        Samples in rows.
+
+    Returns
+    -------
+    source, target : ndarray of int
+        Row numbers of the same samples in either: rows that are equal, and unequal to all others of their own set.
+
+    Examples
+    --------
+    >>> shared_rows(np.array([[1.0], [2.0], [2.0]]), np.array([[2.0], [3.0], [1.0]]))
+    (array([0]), array([2]))
+    """
     places = []
     for X in (source_X, target_X):
         place: dict[bytes, int] = {}

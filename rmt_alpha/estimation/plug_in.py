@@ -40,7 +40,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rmt_alpha._validation import FloatArray, real, real_array
+from rmt_alpha._validation import FloatArray, power_of_two, real, real_array
 from rmt_alpha.estimation.datasets import LARGEST, labelled
 from rmt_alpha.estimation.splits import MIN_TRAINING, within_classes
 from rmt_alpha.laws import MarginLaw
@@ -184,7 +184,7 @@ def _unit(name: str, *arrays: FloatArray) -> float:
         raise ValueError(
             f"{name} must differ from 0 by at least {1.0 / LARGEST:g} somewhere, got at most {largest:.1e}"
         )
-    return math.ldexp(1.0, math.frexp(largest)[1]) if largest > 0.0 else 1.0
+    return power_of_two(np.array(largest))
 
 
 def trace_of_square(residuals: Sequence[FloatArray], weights: Sequence[float]) -> float:

@@ -253,12 +253,6 @@ def _second_moments(path: RidgePath, parts: FloatArray) -> FloatArray:
     return np.asarray(images @ np.swapaxes(images, -1, -2))
 
 
-def _deviations(path: RidgePath, W: FloatArray, gamma: FloatArray) -> FloatArray:
-    """Return what is left of weights (k, d, p) by ridge, shape (q, d, k, p)."""
-    k, d, p = W.shape
-    return np.swapaxes(path.deviation(W.reshape(k * d, p), gamma).reshape(len(gamma), k, d, p), 1, 2)
-
-
 def _shrinkage(root: FloatArray, p: int, n: int) -> float:
     """Intensity of the oracle approximating shrinkage, from the nonzero singular values behind a covariance."""
     spectrum = np.square(root / root[:1])
@@ -293,7 +287,8 @@ def robust_margin_law(path: RidgePath, Y: FloatArray, W: FloatArray, belief: Bel
     """
     w0 = path.ridge(Y, gamma)[:, :, None]
     mean = np.broadcast_to(belief.weights[:, None], w0.shape)
-    S = _second_moments(path, np.concatenate([w0, _deviations(path, W, gamma), mean], axis=2))
+    w1 = np.swapaxes(path.deviation(W, gamma), 1, 2)
+    S = _second_moments(path, np.concatenate([w0, w1, mean], axis=2))
     explained, M, second = S[..., -1, -1], S[..., :-1, -1], S[..., :-1, :-1]
     M = M * np.sqrt(_EXPLAINED / np.maximum(explained, _EXPLAINED))[..., None]
     return MarginLaw(M, second - M[..., :, None] * M[..., None, :])
@@ -318,7 +313,7 @@ def robust_risk_law(path: RidgePath, Y: FloatArray, W: FloatArray, belief: Belie
     """
     Y = Y - Y.mean(axis=0) if path.fit_intercept else Y
     check_squares(Y)
-    kept = _deviations(path, np.concatenate([W, belief.weights[None]]), gamma)
+    kept = np.swapaxes(path.deviation(np.concatenate([W, belief.weights[None]]), gamma), 1, 2)
     mean = np.broadcast_to(belief.weights[:, None], kept[:, :, -1:].shape)
     noise = path.ridge(Y, gamma)[:, :, None] + kept[:, :, -1:] - mean
     S = _second_moments(path, np.concatenate([kept, noise, mean], axis=2))

@@ -24,14 +24,13 @@ than two classes, where each against the rest has one label much more often than
 between a sample's own class and each other one.
 """
 
-import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from scipy.special import ndtr
 
-from rmt_alpha._validation import FloatArray, check_memory, in_range
+from rmt_alpha._validation import FloatArray, check_memory, in_range, power_of_two
 from rmt_alpha.estimation.leave_one_out import LOOResult, loo_predictions
 from rmt_alpha.estimation.mixtures import estimate_mixture, shrunk_covariance
 from rmt_alpha.estimation.plug_in import estimate_problem
@@ -96,10 +95,8 @@ class Training:
         ndarray, shape (q, d, K+1, p)
             w₀ and what each unit of α_k adds.
         """
-        k, d, p = self.W.shape
         w0 = self.path.ridge(self.Y, gamma)[:, :, None]
-        w1 = self.path.deviation(self.W.reshape(k * d, p), gamma).reshape(len(gamma), k, d, p)
-        return np.concatenate([w0, np.swapaxes(w1, 1, 2)], axis=2)
+        return np.concatenate([w0, np.swapaxes(self.path.deviation(self.W, gamma), 1, 2)], axis=2)
 
     def leave_one_out(self, gamma: FloatArray) -> LOOResult:
         """Predict every sample without it, at each penalty.
@@ -194,10 +191,10 @@ class Training:
                     f"alpha={rule!r} needs at least {MIN_TRAINING} samples with each label (of each class, and not of "
                     f"it), got {rarest} with one: use 'robust' or 'loo'"
                 )
-        unit = _power_of_two(self.X)
+        unit = power_of_two(self.X)
         with np.errstate(over="ignore"):
             W, gamma = self.W * unit, gamma / unit / unit
-        sizes = np.array([_power_of_two(w) for w in W])
+        sizes = np.array([power_of_two(w) for w in W])
         if not (in_range(gamma, 60).all() and in_range(sizes, 60).all()):
             raise ValueError(
                 f"alpha={rule!r} needs other units: gamma must be 0 or within a factor of 1e±60 of the squares of X, "
@@ -276,10 +273,26 @@ def _score(law: MarginLaw | RiskLaw, alpha: FloatArray | None) -> FloatArray:
     return np.asarray(-np.asarray(law.risk(alpha)).reshape(len(law), -1).sum(axis=-1))
 
 
-def _power_of_two(array: FloatArray) -> float:
-    """Return the power of two just above the largest entry, 1 if all are 0."""
-    largest = float(np.abs(array).max(initial=0.0))
-    return math.ldexp(1.0, math.frexp(largest)[1]) if largest > 0.0 else 1.0
+def best_penalty(score: FloatArray, gamma: FloatArray) -> int:
+    """Choose a penalty.
+
+    Parameters
+    ----------
+    score, gamma : ndarray, shape (q,)
+        What `Training.choose` returns, and the penalties.
+
+    Returns
+    -------
+    int
+        The place of the largest score, nan being none; of equal ones, that of the largest penalty.
+
+    Examples
+    --------
+    >>> best_penalty(np.array([0.7, 0.9, 0.9]), np.array([1.0, 3.0, 2.0]))
+    1
+    """
+    score = np.where(np.isnan(score), -np.inf, score)
+    return int(np.lexsort((gamma, score))[-1])
 
 
 def margins_between(scores: FloatArray, Y: FloatArray) -> FloatArray:
@@ -319,9 +332,12 @@ def _pooled(law: MarginLaw | RiskLaw) -> MarginLaw | RiskLaw:
     """Return the law for one α for all outputs: of the margins of all of them, or of the sum of the risks."""
     if isinstance(law, RiskLaw):
         return RiskLaw(law.constant.sum(axis=1), law.linear.sum(axis=1), law.quadratic.sum(axis=1))
-    mean = law.mean.mean(axis=1)
-    second = (law.cov + law.mean[..., :, None] * law.mean[..., None, :]).mean(axis=1)
+    mean, second = law.mean.mean(axis=1), _second_moment(law).mean(axis=1)
     return MarginLaw(mean, second - mean[..., :, None] * mean[..., None, :])
+
+
+def _second_moment(law: MarginLaw) -> FloatArray:
+    return np.asarray(law.cov + law.mean[..., :, None] * law.mean[..., None, :])
 
 
 def finite_alpha(law: MarginLaw | RiskLaw) -> FloatArray:
@@ -358,7 +374,7 @@ def finite_alpha(law: MarginLaw | RiskLaw) -> FloatArray:
     first, alpha = direction[..., :1], direction[..., 1:]
     if isinstance(law, RiskLaw) or k == 0:
         return alpha
-    second = law.cov + law.mean[..., :, None] * law.mean[..., None, :]
+    second = _second_moment(law)
     scratch = np.sqrt(second[..., 0, 0])[..., None]
     source = np.sqrt(np.einsum("...k,...kl,...l->...", alpha, second[..., 1:, 1:], alpha))[..., None]
     limit = np.divide(_FAR * scratch, source, out=np.zeros_like(source), where=source > 0.0)

@@ -41,7 +41,7 @@ from rmt_alpha._blas import one_blas_thread
 from rmt_alpha._random import child, seed_sequence, stream
 from rmt_alpha._validation import FloatArray, integer, real_array
 from rmt_alpha.estimation.datasets import LabelledData
-from rmt_alpha.estimation.rules import RULES, Training, default_grid, finite_alpha
+from rmt_alpha.estimation.rules import RULES, Training, best_penalty, default_grid, finite_alpha
 from rmt_alpha.estimation.splits import Standardiser
 from rmt_alpha.estimation.tasks import TransferTask
 from rmt_alpha.laws import MarginLaw
@@ -477,7 +477,7 @@ def _split(task: TransferTask, training: Any, gamma: FloatArray) -> FloatArray:
 
     found = np.empty((len(METHODS), len(gamma) + 1))
     for i, (alpha, score) in enumerate(choices(samples, every)):
-        best = len(gamma) + int(np.flatnonzero(score[len(gamma) :] == score[len(gamma) :].max())[-1])
+        best = len(gamma) + best_penalty(score[len(gamma) :], every[len(gamma) :])
         chosen = [*range(len(gamma)), best]
         m = margins[chosen, :, 0] + alpha[chosen, None] * margins[chosen, :, 1]
         found[i] = 0.5 + 0.5 * np.sign(m).mean(axis=1)

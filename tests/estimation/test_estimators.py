@@ -24,7 +24,7 @@ from sklearn.utils.estimator_checks import check_estimator
 import rmt_alpha as ra
 from rmt_alpha.estimation import estimators
 from rmt_alpha.estimation.estimators import AlphaRidge, AlphaRidgeClassifier
-from rmt_alpha.estimation.rules import RULES, default_grid
+from rmt_alpha.estimation.rules import RULES, best_penalty, default_grid
 from rmt_alpha.ridge import affine_ridge
 
 
@@ -426,8 +426,8 @@ def test_labels_of_any_kind(names, dtype):
 
 
 def test_a_penalty_is_chosen_by_the_score_and_of_equal_ones_the_largest():
-    assert estimators._best(np.array([0.7, 0.9, 0.9, 0.8]), np.array([3.0, 1.0, 2.0, 5.0])) == 2
-    assert estimators._best(np.array([0.7, np.nan]), np.array([1.0, 2.0])) == 0
+    assert best_penalty(np.array([0.7, 0.9, 0.9, 0.8]), np.array([3.0, 1.0, 2.0, 5.0])) == 2
+    assert best_penalty(np.array([0.7, np.nan]), np.array([1.0, 2.0])) == 0
     grid = [10.0, 0.01, 1.0, 0.1]
     model = AlphaRidge(HEAD, alpha=0.7, gamma=grid).fit(X, Y)
     risks = [AlphaRidge(HEAD, alpha=0.7, gamma=gamma).fit(X, Y).risk_law_.risk(0.7) for gamma in grid]

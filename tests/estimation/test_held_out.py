@@ -158,7 +158,7 @@ def test_rows_are_dealt_out_to_one_side():
         return np.array([[value, -value] for value in values], dtype=float)
 
     source_X, target_X = rows(0, 1, 2, 3, 3, 9, 5), rows(2, 5, 3, 4, 9, 8, 8, -0.0)
-    shared = held_out._shared(source_X, target_X)
+    shared = held_out.shared_rows(source_X, target_X)
     assert sorted(zip(*(rows.tolist() for rows in shared), strict=True)) == [(0, 7), (2, 0), (5, 4), (6, 1)]
     source, target = LabelledData(source_X, [1, -1] * 3 + [1]), LabelledData(target_X, [1, -1] * 4)
     task = held_out._Task(source, target, *shared, 1, None, 1.0, 1.0, GRID)
