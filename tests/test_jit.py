@@ -49,7 +49,7 @@ def test_source_hash_changes_with_every_byte_of_every_source(copied_package):
         assert _jit._source_hash() != before, path
         path.write_bytes(content)
         assert _jit._source_hash() == before
-    kernel = copied_package / "theory" / "isotropic.py"
+    kernel = copied_package / "theory" / "closed_form.py"
     kernel.write_bytes(kernel.read_bytes().replace(b"2.0", b"3.0", 1))
     assert _jit._source_hash() != before
 

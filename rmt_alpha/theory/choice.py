@@ -1,6 +1,6 @@
 r"""What to choose in the isotropic model: α and γ together, and whether to transfer at all.
 
-Notation of `rmt_alpha.theory.isotropic`, with ``T = t²m²``, ``f = 1 − t²``, ``P = m²w⊥²``, ``u = 1/(1+κ)``. A
+Notation of `rmt_alpha.theory.closed_form`, with ``T = t²m²``, ``f = 1 − t²``, ``P = m²w⊥²``, ``u = 1/(1+κ)``. A
 classifier is described by the share ``x = SNR²/m²`` of the best possible signal to noise, and by what is missing,
 ``d = 1 − x``. Both are ratios of sums of positive terms, so neither loses a digit when the other is close to 1.
 
@@ -46,20 +46,20 @@ from rmt_alpha._jit import jit, ufunc
 from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, real_array
 from rmt_alpha.laws import MarginLaw, Result
 from rmt_alpha.problem import Isotropic
-from rmt_alpha.theory.isotropic import (
-    _OVERFLOW,
-    _SOURCE,
-    _UNDERFLOW,
-    _geometry,
-    _isotropic_law,
-    _law,
-    _optimal_alpha_array,
-    _resolvent,
-    _size,
-    _source,
-    _source_off_target,
-    _source_overlap,
-    _target_norm2,
+from rmt_alpha.theory.closed_form import (
+    OVERFLOW,
+    SOURCE,
+    UNDERFLOW,
+    five_number_law,
+    gain_and_spread,
+    geometry,
+    is_size,
+    isotropic_law,
+    isotropic_optimal_alpha,
+    resolvent,
+    source_off_target,
+    source_overlap,
+    target_norm2,
 )
 
 _PER_DECADE = 8
@@ -85,7 +85,7 @@ _TIE = 1e-14
 def _share(reached: float, missing: float) -> tuple[float, float]:
     """(x, d) from their common multiples; nan where digits were lost."""
     whole = reached + missing
-    if not _UNDERFLOW < whole < np.inf:
+    if not UNDERFLOW < whole < np.inf:
         return np.nan, np.nan
     return reached / whole, missing / whole
 
@@ -147,7 +147,7 @@ def _accuracy_of(m2: float, x: float) -> float:
 @ufunc
 def _checked_aspect_ratio(n: float, p: float) -> float:
     """Return η, or nan outside the range in which the theory keeps its digits."""
-    return p / n if _size(n) and _size(p) else np.nan
+    return p / n if is_size(n) and is_size(p) else np.nan
 
 
 @ufunc
@@ -155,7 +155,7 @@ def _limit_accuracy(
     beta: float, mu: float, mu_perp: float, gain: float, spread: float, eta: float, label_noise: float
 ) -> float:
     """Return the accuracy at α* for γ → ∞."""
-    m2, size, product = _geometry(beta, mu, mu_perp, gain, spread)
+    m2, size, product = geometry(beta, mu, mu_perp, gain, spread)
     t2, s = (1.0 - 2.0 * label_noise) ** 2, beta * size
     if s == 0.0 and product == 0.0:
         return _accuracy_of(m2, _share(t2 * m2, eta)[0])
@@ -167,8 +167,8 @@ def _limit_scale(
     beta: float, mu: float, mu_perp: float, gain: float, spread: float, eta: float, label_noise: float
 ) -> float:
     """Return c*: infinite where w⊥ = 0, nan where nothing is left to weigh."""
-    _, size, product = _geometry(beta, mu, mu_perp, gain, spread)
-    if not _UNDERFLOW < product + (beta * size) ** 2 < np.inf:
+    _, size, product = geometry(beta, mu, mu_perp, gain, spread)
+    if not UNDERFLOW < product + (beta * size) ** 2 < np.inf:
         return np.nan
     return beta * (eta * size / ((1.0 - 2.0 * label_noise) * product))
 
@@ -176,8 +176,8 @@ def _limit_scale(
 @ufunc
 def _limit_alpha(beta: float, mu: float, mu_perp: float, gain: float, spread: float, eta: float) -> float:
     """Return α at γ = ∞: 0, or ±1 where the source points along the target mean (w⊥ = 0) and is used alone."""
-    _, size, product = _geometry(beta, mu, mu_perp, gain, spread)
-    if not _UNDERFLOW < product + (beta * size) ** 2 < np.inf or math.isnan(eta):
+    _, size, product = geometry(beta, mu, mu_perp, gain, spread)
+    if not UNDERFLOW < product + (beta * size) ** 2 < np.inf or math.isnan(eta):
         return np.nan
     return 0.0 if product > 0.0 else math.copysign(1.0, beta)
 
@@ -195,7 +195,7 @@ def _best_accuracy(
     label_noise: float,
 ) -> float:
     """Return the accuracy at α* for a finite γ."""
-    m2, size, product = _geometry(beta, mu, mu_perp, gain, spread)
+    m2, size, product = geometry(beta, mu, mu_perp, gain, spread)
     return _accuracy_of(m2, _best_share(m2, beta * size, product, kappa, h, eta, label_noise)[0])
 
 
@@ -253,11 +253,11 @@ def maximum(function: Callable[[FloatArray], FloatArray], low: FloatArray, high:
 
 def _at_one(problem: Isotropic) -> tuple[FloatArray, FloatArray]:
     """Return the best γ for α = 1, and the accuracy there."""
-    gain, spread = _source(problem)
+    gain, spread = gain_and_spread(problem)
     parameters = (
-        _source_overlap(problem.beta, problem.mu, problem.mu_perp, gain),
-        _source_off_target(problem.beta, problem.mu, problem.mu_perp, gain, spread),
-        _target_norm2(problem.beta, problem.mu, problem.mu_perp),
+        source_overlap(problem.beta, problem.mu, problem.mu_perp, gain),
+        source_off_target(problem.beta, problem.mu, problem.mu_perp, gain, spread),
+        target_norm2(problem.beta, problem.mu, problem.mu_perp),
         problem.n,
         problem.p,
         problem.label_noise,
@@ -271,7 +271,7 @@ def _at_one(problem: Isotropic) -> tuple[FloatArray, FloatArray]:
         gamma[start : start + step] = _best_gamma(*(x[start : start + step] for x in flat))
     s, w_perp2, m2, n, p, label_noise = (x[:, 0] for x in flat)
     finite = np.where(np.isfinite(gamma), gamma, 0.0)
-    inside = _law(s, w_perp2, m2, n, p, finite, label_noise, gamma.shape).accuracy(1.0)
+    inside = five_number_law(s, w_perp2, m2, n, p, finite, label_noise, gamma.shape).accuracy(1.0)
     outside = _limit_law(s, w_perp2, m2, _checked_aspect_ratio(n, p), label_noise).accuracy(np.inf)
     accuracy = np.where(np.isinf(gamma), outside, np.where(np.isnan(gamma), np.nan, inside))
     return gamma.reshape(problem.shape), accuracy.reshape(problem.shape)
@@ -289,7 +289,7 @@ def _best_gamma(
         return (x + below) * (kappa / (1.0 + kappa))
 
     def snr(gamma: FloatArray) -> FloatArray:
-        mean, variance = _law(
+        mean, variance = five_number_law(
             s, w_perp2, m2, n, p, gamma, label_noise, np.broadcast_shapes(gamma.shape, s.shape)
         ).moments(1.0)
         return np.asarray(mean / np.sqrt(variance))
@@ -374,12 +374,12 @@ def _samples(x: float, d: float, m2: float, gamma: float, p: float, label_noise:
     signal, noisy = t2 * m2, flips * m2
     if gamma == 0.0:
         n = p * ((signal + x * (1.0 + noisy * (m2 + 2.0))) / (d * signal))
-        return n if d * signal > _UNDERFLOW else np.nan
+        return n if d * signal > UNDERFLOW else np.nan
     k1 = 1.0 + gamma
     a0 = d * signal * gamma * k1
     a1 = d * signal * (gamma + k1) - signal - x * (k1 * k1 + noisy * (m2 + 2.0 * k1))
     a2 = d * signal - 2.0 * x * (k1 + noisy)
-    if not (a0 > _UNDERFLOW and x > _UNDERFLOW and abs(a1) < _OVERFLOW and abs(a2) < _OVERFLOW):
+    if not (a0 > UNDERFLOW and x > UNDERFLOW and abs(a1) < OVERFLOW and abs(a2) < OVERFLOW):
         return np.nan
     z = _smallest_root(a0, a1, a2, -x)
     kappa = gamma + z
@@ -400,7 +400,7 @@ def _samples_at_best(
     eta: float,
     label_noise: float,
 ) -> float:
-    m2, size, product = _geometry(beta, mu, mu_perp, gain, spread)
+    m2, size, product = geometry(beta, mu, mu_perp, gain, spread)
     x, d = _best_share(m2, beta * size, product, kappa, h, eta, label_noise)
     return _samples(x, d, m2, gamma, p, label_noise)
 
@@ -420,13 +420,13 @@ def _samples_at(
     eta: float,
     label_noise: float,
 ) -> float:
-    m2, size, product = _geometry(beta, mu, mu_perp, gain, spread)
+    m2, size, product = geometry(beta, mu, mu_perp, gain, spread)
     x, d = _share_at(alpha, m2, beta * size, product, kappa, h, eta, label_noise)
     return _samples(x, d, m2, gamma, p, label_noise)
 
 
 def _geometry_of(problem: Isotropic) -> tuple[Any, ...]:
-    return problem.beta, problem.mu, problem.mu_perp, *_source(problem)
+    return problem.beta, problem.mu, problem.mu_perp, *gain_and_spread(problem)
 
 
 def _full(values: Any, shape: tuple[int, ...]) -> FloatArray:
@@ -442,14 +442,14 @@ def _limit_accuracy_array(**parameters: Any) -> FloatArray:
 
 def _best_accuracy_array(**parameters: Any) -> FloatArray:
     problem = Isotropic(**parameters)
-    resolvent = _resolvent(problem.n, problem.p, problem.gamma)
-    return _full(_best_accuracy(*_geometry_of(problem), *resolvent, problem.label_noise), problem.shape)
+    ridge = resolvent(problem.n, problem.p, problem.gamma)
+    return _full(_best_accuracy(*_geometry_of(problem), *ridge, problem.label_noise), problem.shape)
 
 
 def _sample_gain_array(alpha: ArrayLike | None = None, **parameters: Any) -> FloatArray:
     problem = Isotropic(**parameters)
     p, gamma = problem.p, problem.gamma
-    arguments = (*_geometry_of(problem), p, gamma, *_resolvent(problem.n, p, gamma), problem.label_noise)
+    arguments = (*_geometry_of(problem), p, gamma, *resolvent(problem.n, p, gamma), problem.label_noise)
     if alpha is None:
         return _full(_samples_at_best(*arguments), problem.shape)
     scale = real_array("alpha", alpha, infinite=True)
@@ -518,7 +518,7 @@ def limit_accuracy(
             "label_noise": label_noise,
             "label_noise_source": label_noise_source,
         },
-        optional=_SOURCE,
+        optional=SOURCE,
     )
 
 
@@ -609,7 +609,7 @@ def effective_sample_gain(
             "label_noise": label_noise,
             "label_noise_source": label_noise_source,
         },
-        optional=(*_SOURCE, "alpha"),
+        optional=(*SOURCE, "alpha"),
     )
 
 
@@ -809,8 +809,8 @@ def optimal_alpha_gamma(
     if gamma is not None:
         values |= {
             "gamma_given": _full(problem.gamma, shape),
-            "accuracy_given": _isotropic_law(problem).accuracy(1.0),
-            "alpha_given": _optimal_alpha_array(gamma=gamma, **parameters),
+            "accuracy_given": isotropic_law(problem).accuracy(1.0),
+            "alpha_given": isotropic_optimal_alpha(Isotropic(gamma=gamma, **parameters)),
             "accuracy_alpha_given": _best_accuracy_array(gamma=gamma, **parameters),
         }
     return JointChoice(**{name: _scalar(value) for name, value in values.items()})

@@ -11,7 +11,7 @@ sources,
 
     (W̃ᵀW̃ − κ W̃ᵀHW̃) α = t W̃ᵀHμ,
 
-and for one source and Σ = I, in the notation of `rmt_alpha.theory.isotropic`,
+and for one source and Σ = I, in the notation of `rmt_alpha.theory.closed_form`,
 
     α = t s / [(1 + m²) w∥² + λ w⊥²/(1+κ)].
 
@@ -38,28 +38,28 @@ from rmt_alpha._elementwise import elementwise
 from rmt_alpha._jit import ufunc
 from rmt_alpha._validation import FloatArray
 from rmt_alpha.problem import Isotropic
-from rmt_alpha.theory.isotropic import _SOURCE, _UNDERFLOW, _effective_ridge, _geometry, _source
+from rmt_alpha.theory.closed_form import SOURCE, UNDERFLOW, effective_ridge, gain_and_spread, geometry
 
 
 @ufunc
 def _trained_alpha(
     beta: float, mu: float, mu_perp: float, gain: float, spread: float, kappa: float, label_noise: float
 ) -> float:
-    m2, size, product = _geometry(beta, mu, mu_perp, gain, 0.0)
+    m2, size, product = geometry(beta, mu, mu_perp, gain, 0.0)
     along, off = 0.0, gain * gain * (mu * mu)
     if m2 != 0.0:
         along, off = beta * size / m2 * (beta * size), product / m2
     k1 = 1.0 + kappa
     length2 = (1.0 + m2) * along + (m2 + k1) / k1 * (off + spread)
-    if kappa > 0.0 and length2 > _UNDERFLOW and math.isfinite(length2):
+    if kappa > 0.0 and length2 > UNDERFLOW and math.isfinite(length2):
         return beta * ((1.0 - 2.0 * label_noise) * size / length2)
     return np.nan
 
 
 def _trained_alpha_array(**parameters: Any) -> FloatArray:
     problem = Isotropic(**parameters)
-    gain, spread = _source(problem)
-    kappa = _effective_ridge(problem.n, problem.p, problem.gamma)
+    gain, spread = gain_and_spread(problem)
+    kappa = effective_ridge(problem.n, problem.p, problem.gamma)
     alpha = _trained_alpha(problem.beta, problem.mu, problem.mu_perp, gain, spread, kappa, problem.label_noise)
     return alpha if np.shape(alpha) == problem.shape else np.broadcast_to(alpha, problem.shape).copy()
 
@@ -129,5 +129,5 @@ def trained_alpha(
             "label_noise": label_noise,
             "label_noise_source": label_noise_source,
         },
-        optional=_SOURCE,
+        optional=SOURCE,
     )
