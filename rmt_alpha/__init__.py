@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from rmt_alpha.regression import RegressionTransfer
     from rmt_alpha.simulation.experiment import Simulation, simulate
     from rmt_alpha.simulation.regression import RegressionSimulation
+    from rmt_alpha.spread import Fluctuations
     from rmt_alpha.sweeps import Sweep, sweep
     from rmt_alpha.theory import symbolic
     from rmt_alpha.theory.choice import JointChoice, effective_sample_gain, limit_accuracy, optimal_alpha_gamma
+    from rmt_alpha.theory.fluctuations import accuracy_std, fluctuations
     from rmt_alpha.theory.isotropic import accuracy, margin_law, optimal_alpha, risk, worst_alpha
     from rmt_alpha.theory.trained import trained_alpha
     from rmt_alpha.transfer import Transfer
@@ -32,6 +34,7 @@ _PUBLIC = {
     "AlphaRidgeClassifier": "estimation.estimators",
     "Estimate": "estimate",
     "FixedSource": "problem",
+    "Fluctuations": "spread",
     "GaussianMixture": "problem",
     "Isotropic": "problem",
     "JointChoice": "theory.choice",
@@ -46,8 +49,10 @@ _PUBLIC = {
     "Sweep": "sweeps",
     "Transfer": "transfer",
     "accuracy": "theory.isotropic",
+    "accuracy_std": "theory.fluctuations",
     "effective_sample_gain": "theory.choice",
     "estimate_problem": "estimation.plug_in",
+    "fluctuations": "theory.fluctuations",
     "leave_one_out": "estimation.leave_one_out",
     "limit_accuracy": "theory.choice",
     "lora": "lora",
@@ -67,6 +72,7 @@ __all__ = [
     "AlphaRidgeClassifier",
     "Estimate",
     "FixedSource",
+    "Fluctuations",
     "GaussianMixture",
     "Isotropic",
     "JointChoice",
@@ -82,8 +88,10 @@ __all__ = [
     "Transfer",
     "__version__",
     "accuracy",
+    "accuracy_std",
     "effective_sample_gain",
     "estimate_problem",
+    "fluctuations",
     "leave_one_out",
     "limit_accuracy",
     "lora",

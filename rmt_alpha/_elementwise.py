@@ -23,7 +23,7 @@ class Elementwise:
         self.function = function
         self.names = names
         self.nin = len(names)
-        self.__name__ = function.__name__
+        self.__name__ = getattr(function, "func", function).__name__  # that of a partial function is its function's
 
     def __call__(self, *args: Any, dtype: Any = np.float64) -> Any:
         """Evaluate at `args`, one per name; `dtype` is what lazy array types are told, always float64."""

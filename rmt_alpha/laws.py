@@ -110,7 +110,7 @@ def _best_accuracy(m0: float, m1: float, v00: float, v01: float, v11: float) -> 
     return 0.5 * math.erfc(-math.sqrt(0.5) * _signal_to_noise(alpha, m0, m1, v00, v01, v11))
 
 
-class _Law(ABC):
+class Law(ABC):
     """What a margin law and a risk law share: a batch of forms in a = (1, α), held in read-only arrays."""
 
     _ARRAYS: ClassVar[dict[str, int]]
@@ -204,13 +204,13 @@ class _Law(ABC):
         return array
 
 
-def _plain(value: Any) -> Result:
+def as_result(value: Any) -> Result:
     """Return a 0-d result as a Python float, everything else as an array."""
     return float(value) if np.ndim(value) == 0 else np.asarray(value)
 
 
 @dataclass(frozen=True, eq=False)
-class MarginLaw(_Law):
+class MarginLaw(Law):
     """Gaussian law of the margin y·w_αᵀx as a function of α, or a batch of such laws.
 
     Parameters
@@ -257,7 +257,7 @@ class MarginLaw(_Law):
         infinite[..., 0, 0] &= cov_array[..., 0, 0] < 0.0
         if infinite.any():
             raise ValueError("cov must be finite, save +inf as its first entry")
-        _check_positive(cov_array)
+        check_positive(cov_array)
         self._set((mean_array.copy(), cov_array.copy()))
 
     @property
@@ -305,7 +305,7 @@ class MarginLaw(_Law):
         if not np.isfinite(array).all():
             raise ValueError("alpha must be finite: the moments have no limit")
         with np.errstate(over="ignore", invalid="ignore"):
-            return _plain(m0 + array * m1), _plain(v00 + array * (2.0 * v01 + array * v11))
+            return as_result(m0 + array * m1), as_result(v00 + array * (2.0 * v01 + array * v11))
 
     def accuracy(self, alpha: ArrayLike | None = None) -> Result:
         """Probability Φ(mean/√var) that a fresh target point is classified correctly.
@@ -321,7 +321,7 @@ class MarginLaw(_Law):
             Signed: below ½ where the classifier learns the opposite. nan where the law is, or where mean and variance
             are both 0.
         """
-        return _plain(_accuracy(*self._numbers(alpha)))
+        return as_result(_accuracy(*self._numbers(alpha)))
 
     def error(self, alpha: ArrayLike | None = None) -> Result:
         """Probability of a wrong classification, exact in relative terms where it is tiny.
@@ -336,7 +336,7 @@ class MarginLaw(_Law):
         float or ndarray
             ``1 - accuracy(alpha)``, without the cancellation.
         """
-        return _plain(_error(*self._numbers(alpha)))
+        return as_result(_error(*self._numbers(alpha)))
 
     def risk(self, alpha: ArrayLike | None = None) -> Result:
         """Squared risk ``E(1 − y w_αᵀx)² = (1 − mean)² + var`` for clean labels.
@@ -351,7 +351,7 @@ class MarginLaw(_Law):
         float or ndarray
             The risk; `risk_law` gives it as a quadratic, also for observed (noisy) labels.
         """
-        return _plain(_risk(*self._numbers(alpha)))
+        return as_result(_risk(*self._numbers(alpha)))
 
     def optimal_alpha(self) -> Result:
         """α* that maximises the accuracy: ``x[1:]/x[0]`` with ``x = V⁻¹M``.
@@ -369,10 +369,10 @@ class MarginLaw(_Law):
         """
         if self.n_sources == 1:
             mean, cov = self.mean, self.cov
-            return _plain(_optimal_alpha(mean[..., 0], mean[..., 1], cov[..., 0, 0], cov[..., 0, 1], cov[..., 1, 1]))
+            return as_result(_optimal_alpha(mean[..., 0], mean[..., 1], cov[..., 0, 0], cov[..., 0, 1], cov[..., 1, 1]))
         direction = self.best_direction()
         finite = direction[..., :1] == 1.0
-        return _plain(np.where(finite, direction[..., 1:], np.nan))
+        return as_result(np.where(finite, direction[..., 1:], np.nan))
 
     def best_direction(self) -> FloatArray:
         """Direction ``a`` in (1, α) space in which the accuracy is best, finite even where α* is not.
@@ -407,7 +407,7 @@ class MarginLaw(_Law):
         if self.n_sources == 0:
             return self.accuracy()
         if self.n_sources == 1:
-            return _plain(_best_accuracy(mean[..., 0], mean[..., 1], cov[..., 0, 0], cov[..., 0, 1], cov[..., 1, 1]))
+            return as_result(_best_accuracy(mean[..., 0], mean[..., 1], cov[..., 0, 0], cov[..., 0, 1], cov[..., 1, 1]))
         x, source = _whitened(cov, mean), _whitened(cov[..., 1:, 1:], mean[..., 1:])
         at_alpha = np.einsum("...k,...k->...", x, mean)
         at_infinity = np.einsum("...k,...k->...", source, mean[..., 1:])
@@ -416,7 +416,7 @@ class MarginLaw(_Law):
         forgotten = (mean[..., 1:] == 0.0).all(axis=-1) & (cov[..., 1:, 1:] == 0.0).all(axis=(-2, -1))
         zero, one = np.zeros(()), np.ones(())
         scratch = _accuracy(zero, mean[..., 0], zero, cov[..., 0, 0], zero, zero)
-        return _plain(np.where(forgotten, scratch, _accuracy(zero, signal, zero, one, zero, zero)))
+        return as_result(np.where(forgotten, scratch, _accuracy(zero, signal, zero, one, zero, zero)))
 
     def worst_alpha(self) -> Result:
         """α at which the margin's mean vanishes, ``−M₀/M₁``: accuracy is exactly ½ there (one source).
@@ -436,7 +436,7 @@ class MarginLaw(_Law):
             raise ValueError(f"worst_alpha needs a law with one source, this one has {self.n_sources}")
         m0, m1 = self.mean[..., 0], self.mean[..., 1]
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            return _plain(np.where(np.abs(m1) < _TINY, np.nan, -m0 / m1))
+            return as_result(np.where(np.abs(m1) < _TINY, np.nan, -m0 / m1))
 
     def risk_law(self, label_noise: ArrayLike = 0.0) -> "RiskLaw":
         """Squared risk as a quadratic in α, for labels flipped with probability `label_noise`.
@@ -475,7 +475,7 @@ class MarginLaw(_Law):
 
 
 @dataclass(frozen=True, eq=False)
-class RiskLaw(_Law):
+class RiskLaw(Law):
     """A squared risk that is quadratic in α: ``constant − 2 linear·α + αᵀ quadratic α``, or a batch of them.
 
     Parameters
@@ -514,7 +514,7 @@ class RiskLaw(_Law):
             raise ValueError(
                 f"constant must have the batch shape {linear_array.shape[:-1]} of linear, got {constant_array.shape}"
             )
-        _check_positive(quadratic_array, name="quadratic")
+        check_positive(quadratic_array, name="quadratic")
         self._set((constant_array.copy(), linear_array.copy(), quadratic_array.copy()))
 
     @property
@@ -546,7 +546,7 @@ class RiskLaw(_Law):
             change = np.einsum("...k,...k->...", slope, array) - np.einsum("...k,...k->...", self.linear, array)
             risk = self.constant + change
             rounding = (risk < 0.0) & (risk > -1e-14 * np.abs(self.constant))
-            return _plain(np.where(rounding, 0.0, risk))
+            return as_result(np.where(rounding, 0.0, risk))
 
     def optimal_alpha(self) -> Result:
         """α of least risk, ``quadratic⁻¹ linear``.
@@ -557,7 +557,7 @@ class RiskLaw(_Law):
             Batch shape, with a trailing axis of length K for K > 1; nan where `quadratic` is singular.
         """
         alpha = _whitened(self.quadratic, self.linear)
-        return _plain(alpha[..., 0] if self.n_sources == 1 else alpha)
+        return as_result(alpha[..., 0] if self.n_sources == 1 else alpha)
 
     def best_risk(self) -> Result:
         """Risk at `optimal_alpha`.
@@ -574,7 +574,7 @@ class RiskLaw(_Law):
         risk = self.risk(np.where(np.isnan(alpha), 0.0, alpha))
         defined = ~np.isnan(alpha) if self.n_sources == 1 else ~np.isnan(alpha).any(axis=-1)
         forgotten = (self.linear == 0.0).all(axis=-1) & (self.quadratic == 0.0).all(axis=(-2, -1))
-        return _plain(np.where(defined | forgotten, risk, np.nan))
+        return as_result(np.where(defined | forgotten, risk, np.nan))
 
 
 def _whitened(matrix: FloatArray, vector: FloatArray) -> FloatArray:
@@ -610,8 +610,21 @@ def _check_shapes(vector: FloatArray, matrix_name: str, matrix: FloatArray, *, n
         raise ValueError(f"{matrix_name} must have shape {expected} to fit {name} {vector.shape}, got {matrix.shape}")
 
 
-def _check_positive(matrix: FloatArray, *, name: str = "cov") -> None:
-    """Refuse what is not symmetric positive semi-definite to 1e-10, in units where its diagonal is 1."""
+def check_positive(matrix: FloatArray, *, name: str = "cov") -> None:
+    """Refuse what is not symmetric positive semi-definite to 1e-10, in units where its diagonal is 1.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (..., d, d)
+        Without nan.
+    name : str, default "cov"
+        What the message calls it.
+
+    Raises
+    ------
+    ValueError
+        If one is not.
+    """
     diagonal = np.einsum("...ii->...i", matrix)
     if (diagonal < 0.0).any():
         raise ValueError(f"{name} must be positive semi-definite, it has {diagonal.min():.3g} on its diagonal")
@@ -633,6 +646,29 @@ def _check_positive(matrix: FloatArray, *, name: str = "cov") -> None:
         if (lowest < -_SYMMETRY).any():
             text = f"its correlation matrix has the eigenvalue {lowest.min():.3g}"
             raise ValueError(f"{name} must be positive semi-definite, {text}")
+
+
+def is_positive(matrix: FloatArray) -> NDArray[np.bool_]:
+    """Tell which symmetric matrices of a batch are positive semi-definite, to 1e-10 where their diagonal is 1.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (..., d, d)
+        Symmetric; where an entry is not finite the answer is no.
+
+    Returns
+    -------
+    ndarray of bool
+        Batch shape.
+    """
+    diagonal = np.einsum("...ii->...i", matrix)
+    good = np.isfinite(matrix).all(axis=(-2, -1)) & (diagonal >= 0.0).all(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        scale = np.where(diagonal > 0.0, 1.0 / np.sqrt(diagonal), 0.0)
+        correlation = matrix * scale[..., :, None] * scale[..., None, :]
+    good &= ~((scale == 0.0)[..., None] & (matrix != 0.0)).any(axis=(-2, -1))
+    lowest = np.linalg.eigvalsh(np.where(good[..., None, None], correlation, 0.0))[..., 0]
+    return np.asarray(good & (lowest >= -_SYMMETRY))
 
 
 def _mirrored(matrix: FloatArray) -> NDArray[np.bool_]:

@@ -508,7 +508,9 @@ def _lift(variable: _Variable, dims: tuple[str, ...]) -> NDArray[Any]:
 
 def _theory(grid: _Grid, dims: tuple[str, ...], numbers: FloatArray) -> dict[str, _Variable]:
     """Return what theory says on the grid; at α*, nan where there is none."""
-    problem = {name: _lift(variable, dims) for name, variable in grid.coords().items() if grid.values[name] is not None}
+    problem: dict[str, Any] = {
+        name: _lift(variable, dims) for name, variable in grid.coords().items() if grid.values[name] is not None
+    }
     best, worst = np.asarray(optimal_alpha(**problem))[..., 0], np.asarray(worst_alpha(**problem))[..., 0]
     optimal = np.isnan(numbers)
     alpha = np.where(optimal, best[..., None], numbers)

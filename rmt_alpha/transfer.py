@@ -29,8 +29,10 @@ from rmt_alpha.simulation import dense, streaming
 from rmt_alpha.simulation.experiment import Simulation, choose, repeat
 from rmt_alpha.simulation.noise import Noise
 from rmt_alpha.simulation.runner import Sampler
+from rmt_alpha.spread import Fluctuations
 from rmt_alpha.theory.choice import JointChoice
 from rmt_alpha.theory.equivalents import Equivalent
+from rmt_alpha.theory.fluctuations import checked_order, transfer_fluctuations
 from rmt_alpha.theory.general_choice import joint_choice, limit_accuracy, sample_gain
 
 _SPREAD = 1e-12
@@ -214,19 +216,65 @@ class Transfer:
     def _equivalent(self) -> Equivalent:
         return Equivalent(self.target, self.sources)
 
-    def margin_law(self) -> MarginLaw:
+    def margin_law(self, order: int = 1) -> MarginLaw:
         """Asymptotic law of the margin as a function of α.
+
+        Parameters
+        ----------
+        order : {1, 2}, default 1
+            1: the limit. 2: corrected by the O(1/n) bias of its numbers, where all covariances are positive multiples
+            of the identity.
 
         Returns
         -------
         MarginLaw
-            K sources. nan by rule: see `rmt_alpha.theory.equivalents`.
+            K sources. nan by rule: see `rmt_alpha.theory.equivalents`; with ``order=2`` also where samples are so few
+            that the corrected V is not positive semi-definite.
+
+        Raises
+        ------
+        ValueError
+            If `order` is neither 1 nor 2, or 2 with a covariance that is not a positive multiple of the identity.
 
         Notes
         -----
-        THEORY §3. What `simulate` converges to, with an error of order 1/n.
+        THEORY §3 and §8. What `simulate` converges to, with an error of order 1/n, or 1/n² with ``order=2``.
         """
-        return self.path()
+        return self.path() if checked_order(order) == 1 else self.fluctuations().corrected_law
+
+    def fluctuations(self) -> Fluctuations:
+        """Spread of the law between draws at this n and p: error bars of the predictions.
+
+        Returns
+        -------
+        Fluctuations
+            Covariance between draws of M and V, sources and target all drawn anew, and the bias of their means; each to
+            leading order, 1/n. nan where the law is not finite.
+
+        Raises
+        ------
+        ValueError
+            If a covariance is not a positive multiple of the identity: there is no theory of the others' spread yet.
+
+        See Also
+        --------
+        rmt_alpha.fluctuations : the isotropic model, batched.
+
+        Notes
+        -----
+        THEORY §8.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rmt_alpha.problem import RidgeSource
+        >>> old, new = GaussianMixture(np.full(300, 0.1)), GaussianMixture(np.linspace(0.0, 0.2, 300), covariance=2.0)
+        >>> problem = Transfer(new, n=200, gamma=0.5, sources=[RidgeSource(old, n=900, gamma=1.0)])
+        >>> spread = problem.fluctuations()
+        >>> round(spread.law.accuracy(1.0), 3), round(spread.accuracy_std(1.0), 3)
+        (0.832, 0.009)
+        """
+        return transfer_fluctuations(self.margin_law(), self.target, self.n, self.gamma, self.sources)
 
     def path(self, n: ArrayLike | None = None, gamma: ArrayLike | None = None) -> MarginLaw:
         """Laws of the margin for other numbers of samples and other penalties, from one eigendecomposition.

@@ -21,6 +21,7 @@ DATA = LabelledData(X + np.outer(Y, [1, 0, 0]), Y)
 OTHER = LabelledData(RNG.standard_normal((40, 3)) + np.outer(Y, [1, 1, 0]), Y)
 RUN = ra.simulate(0.5, 20, 30, 0.1, trials=10, seed=0)
 LAW = ra.margin_law(0.5, 20, 30, 0.1)
+SPREAD = ra.fluctuations(0.5, 20, 30, 0.1)
 TRAINED = {"beta": 0.5, "n": 20, "p": 30, "gamma": 0.1, "n_source": 40, "gamma_source": 0.2, "mu": 1.0, "mu_perp": 1.0}
 MIXTURE = ra.GaussianMixture([1.0, 0.5], 2.0)
 TASK = ra.RegressionTask([[1.0, 0.5], [0.0, 1.0]], 2.0, 0.3)
@@ -89,6 +90,14 @@ CALLS = {
     "Simulation.accuracy": (RUN.accuracy, {"alpha": 1.0}),
     "Simulation.risk": (RUN.risk, {"alpha": 1.0}),
     "Simulation.quantile": (RUN.quantile, {"alpha": 1.0, "q": 0.5}),
+    "fluctuations": (ra.fluctuations, TRAINED | {"label_noise": 0.1, "label_noise_source": 0.1}),
+    "accuracy_std": (ra.accuracy_std, {"alpha": 1.0} | TRAINED),
+    "margin_law": (ra.margin_law, TRAINED | {"order": 2}),
+    "Fluctuations": (ra.Fluctuations, {"law": LAW, "cov": np.eye(5), "bias": np.zeros(5)}),
+    "Fluctuations.accuracy_std": (SPREAD.accuracy_std, {"alpha": 1.0}),
+    "Fluctuations.accuracy_interval": (SPREAD.accuracy_interval, {"alpha": 1.0, "coverage": 0.9}),
+    "Fluctuations.risk_std": (SPREAD.risk_std, {"alpha": 1.0}),
+    "Transfer.margin_law": (PROBLEM.margin_law, {"order": 2}),
     "MarginLaw.moments": (LAW.moments, {"alpha": 1.0}),
     "Estimate.of": (ra.Estimate.of, {"samples": [1.0, 2.0]}),
     "published_norm2": (errata.published_norm2, {"p": 30, "n_source": 40, "gamma_source": 0.2, "mu": 1.0}),

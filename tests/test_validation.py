@@ -170,9 +170,12 @@ def test_no_argument_escapes_these_tests(call):
     assert set(inspect.signature(function).parameters) - {"order"} == set(legal)
 
 
-@pytest.mark.parametrize("order", [0, 2, 1.5, math.nan, True, None, "1", [1], np.array([1, 2])], ids=repr)
-def test_order_other_than_one_is_refused(order):
-    assert_refused("order", ra.margin_law, **PROBLEM, order=order)
+@pytest.mark.parametrize("order", [0, 3, 1.5, math.nan, True, None, "1", [1], np.array([1, 2])], ids=repr)
+def test_order_other_than_one_and_two_is_refused(order):
+    for function in (ra.margin_law, ra.optimal_alpha, ra.worst_alpha):
+        assert_refused("order", function, **PROBLEM, order=order)
+    for function in (ra.accuracy, ra.risk):
+        assert_refused("order", function, alpha=1.0, **PROBLEM, order=order)
 
 
 @pytest.mark.parametrize("function", [ra.optimal_alpha, ra.worst_alpha, ra.margin_law, Isotropic, source_numbers])

@@ -23,6 +23,7 @@ from rmt_alpha.simulation import dense, streaming
 from rmt_alpha.simulation.checkpoint import PathLike, checkpoint_path, stored_seeds
 from rmt_alpha.simulation.noise import Noise
 from rmt_alpha.simulation.runner import Job, Sampler, run
+from rmt_alpha.spread import Fluctuations, flatten
 
 METHODS = ("auto", "streaming", "dense")
 
@@ -178,8 +179,37 @@ class Simulation:
         """
         if self.law.n_sources != 1:
             raise ValueError(f"five_numbers needs a problem with one source, this one has {self.law.n_sources}")
-        mean, cov = self.law.mean, self.law.cov
-        return Estimate.of(np.concatenate([mean, cov[..., 0, :], cov[..., 1, 1:]], axis=-1))
+        return Estimate.of(flatten(self.law))
+
+    def fluctuations(self) -> Fluctuations:
+        """Spread of the law between trials: the sample's answer to the question that theory's `fluctuations` answers.
+
+        Returns
+        -------
+        Fluctuations
+            Around the mean of the trials' numbers, with their sample covariance and no bias; of `law` for every noise.
+            Its batch is the shape of `beta`.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two trials.
+
+        Examples
+        --------
+        >>> import rmt_alpha as ra
+        >>> setting = dict(beta=0.8, n=200, p=400, gamma=0.1)
+        >>> run = ra.simulate(**setting, trials=2000, seed=0)
+        >>> (run.fluctuations().std / ra.fluctuations(**setting).std).round(1)
+        array([1., 1., 1., 1., 1.])
+        """
+        trials = len(self.law)
+        if trials < 2:
+            raise ValueError(f"fluctuations needs at least 2 trials, this simulation has {trials}")
+        law = MarginLaw._trusted(self.law.mean.mean(axis=0), self.law.cov.mean(axis=0))
+        deviations = flatten(self.law) - flatten(law)
+        cov = np.einsum("t...i,t...j->...ij", deviations, deviations) / (trials - 1)
+        return Fluctuations._trusted(flatten(law), cov, np.zeros(deviations.shape[1:]))
 
 
 def _counted(margins: FloatArray, entry: NDArray[np.intp], a: FloatArray) -> FloatArray:

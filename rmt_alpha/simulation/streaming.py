@@ -33,12 +33,12 @@ from typing import Any
 
 import numpy as np
 
-from rmt_alpha._blas import one_blas_thread
 from rmt_alpha._jit import jit, routine
 from rmt_alpha._random import stream
-from rmt_alpha._validation import FloatArray, integer, real, real_array
+from rmt_alpha._validation import FloatArray, integer, lengths
+from rmt_alpha.coordinates import TrainedSource, isotropic_coordinates
 from rmt_alpha.elimination import absorb, absorb_inverse, corner, corner_inverse, start
-from rmt_alpha.problem import Experiment, FixedSource, GaussianMixture, Source, check_sources
+from rmt_alpha.problem import Experiment, GaussianMixture, Source, check_sources
 from rmt_alpha.simulation.specification import of_experiment, of_transfer
 
 _BLOCK = 64
@@ -204,31 +204,6 @@ def _resolve(
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
-    """A source that is trained anew in every trial.
-
-    Parameters
-    ----------
-    mean : ndarray, shape (d,)
-        Coordinates of the source task's mean.
-    n : int
-        Number of source samples.
-    gamma : float
-        Ridge penalty of the source.
-    label_noise : float
-        Probability that a label of the source is flipped.
-    scale : float
-        Factor by which its weights are multiplied.
-    """
-
-    mean: FloatArray
-    n: int
-    gamma: float
-    label_noise: float = 0.0
-    scale: float = 1.0
-
-
-@dataclass(frozen=True, eq=False)
 class Streaming:
     """Sampler of an isotropic Gaussian transfer problem that makes no matrices.
 
@@ -244,7 +219,7 @@ class Streaming:
         Ridge penalty γ ≥ 0 of the fine-tuning.
     label_noise : float
         Probability that a target label is flipped.
-    sources : tuple of Trained or ndarray, shape (d,)
+    sources : tuple of TrainedSource or ndarray, shape (d,)
         The K sources, trained or of fixed weights.
     problem : dict
         What `specification` says of the problem, in terms of JSON: as it was posed, for the coordinates are only as
@@ -268,11 +243,11 @@ class Streaming:
     p: int
     gamma: float
     label_noise: float
-    sources: tuple[Trained | FloatArray, ...]
+    sources: tuple[TrainedSource | FloatArray, ...]
     problem: dict[str, Any]
 
     def __post_init__(self) -> None:
-        trained = [("n_source", source.n) for source in self.sources if isinstance(source, Trained)]
+        trained = [("n_source", source.n) for source in self.sources if isinstance(source, TrainedSource)]
         for name, size in [("n", self.n), ("p", self.p), *trained]:
             if size > 2**53:
                 raise ValueError(f"{name} must be at most 2^53, got {size}")
@@ -283,7 +258,7 @@ class Streaming:
 
         A source of N samples counts min(N, p) columns, the target min(n, p) and 16 for each of its means.
         """
-        sizes = [self.n, *(source.n for source in self.sources if isinstance(source, Trained))]
+        sizes = [self.n, *(int(source.n) for source in self.sources if isinstance(source, TrainedSource))]
         columns = sum(min(size, self.p) for size in sizes) + 16 * math.prod(self.means.shape[:-1])
         return min(max(2**20 // columns, 1), 4096)
 
@@ -323,7 +298,7 @@ class Streaming:
         means = self.means.reshape(-1, d)
         weights = np.zeros((trials, min(self.p, d + K), K))
         for k, source in enumerate(self.sources):
-            if isinstance(source, Trained):
+            if isinstance(source, TrainedSource):
                 weights[:, :, k] = self._train(root, k + 1, source, weights.shape[1], trials)
             else:
                 weights[:, :d, k] = source
@@ -337,7 +312,7 @@ class Streaming:
         }
 
     def _train(
-        self, root: np.random.SeedSequence, role: int, source: Trained, dimension: int, trials: int
+        self, root: np.random.SeedSequence, role: int, source: TrainedSource, dimension: int, trials: int
     ) -> FloatArray:
         """Return the coordinates of a trained source, shape (trials, dimension)."""
         norm = float(np.sqrt(np.square(source.mean).sum()))
@@ -345,7 +320,7 @@ class Streaming:
         along, square = _experiments(
             root,
             role,
-            source.n,
+            int(source.n),
             self.p,
             source.gamma,
             source.label_noise,
@@ -438,17 +413,14 @@ def isotropic(experiment: Experiment) -> Streaming:
     _require_precise("mu", e.mu)
     _require_precise("mu_perp", e.mu_perp)
     mu = np.array([e.mu, 0.0])[:d]
-    source: Trained | FloatArray = mu
+    source: TrainedSource | FloatArray = mu
     if e.n_source is not None and e.gamma_source is not None:
-        source = Trained(mu, e.n_source, e.gamma_source, e.label_noise_source)
+        source = TrainedSource(mu, e.n_source, e.gamma_source, e.label_noise_source)
     return Streaming(e.coordinates[..., :d], e.n, e.p, e.gamma, e.label_noise, (source,), of_experiment(e))
 
 
 def isotropic_mixtures(target: GaussianMixture, n: int, gamma: float, sources: Iterable[Source]) -> Streaming:
     """Return the sampler of a transfer between mixtures whose covariances are multiples of the identity.
-
-    A task with covariance σ²I is, divided by σ, one with covariance I: its mean and its weights' inverse are divided by
-    σ, its penalty by σ².
 
     Parameters
     ----------
@@ -473,49 +445,21 @@ def isotropic_mixtures(target: GaussianMixture, n: int, gamma: float, sources: I
 
     Examples
     --------
+    >>> from rmt_alpha.problem import FixedSource
     >>> target = GaussianMixture([1.0, 0.5, 0.0], covariance=2.0)
     >>> isotropic_mixtures(target, n=20, gamma=0.1, sources=[FixedSource([1.0, 0.0, 0.0])]).record
     {'mean': (2,), 'cov': (2, 2)}
     """
     sources = check_sources(target, sources)
-    sigma = _deviation("target", target)
-    n, gamma = integer("n", n), _penalty("gamma", gamma, target)
-    vectors = [target.mean / sigma]
-    for k, source in enumerate(sources):
-        if isinstance(source, FixedSource):
-            vectors.append(sigma * real_array(f"sources[{k}].weights", source.weights, -1e30, 1e30))
-        else:
-            vectors.append(source.mixture.mean / _deviation(f"sources[{k}].mixture", source.mixture))
-    with one_blas_thread():
-        mean, *coordinates = np.linalg.qr(np.stack(vectors, axis=-1))[1].T
-    reduced: list[Trained | FloatArray] = []
-    for k, (source, vector) in enumerate(zip(sources, coordinates, strict=True)):
-        if isinstance(source, FixedSource):
-            reduced.append(vector)
-        else:
-            mixture, scale = source.mixture, float(target.root / source.mixture.root)
-            penalty = _penalty(f"sources[{k}].gamma", source.gamma, mixture)
-            reduced.append(Trained(vector, integer(f"sources[{k}].n", source.n), penalty, mixture.label_noise, scale))
+    n = integer("n", n)
+    reduced = isotropic_coordinates(target, gamma, sources)
+    _require_precise("target.mean", float(lengths(reduced.mean)))
+    for k, source in enumerate(reduced.sources):
+        if isinstance(source, TrainedSource):
+            _require_precise(f"sources[{k}].mixture.mean", float(lengths(source.mean)))
+            integer(f"sources[{k}].n", source.n)
     problem = of_transfer(target, n, gamma, sources)
-    return Streaming(mean, n, target.p, gamma, target.label_noise, tuple(reduced), problem)
-
-
-def _deviation(name: str, mixture: GaussianMixture) -> float:
-    """Return σ, unless the covariance is not σ²I or the mean is too long for it."""
-    if mixture.covariance.ndim or mixture.covariance == 0.0:
-        raise ValueError(f"{name}.covariance must be a positive multiple of the identity to be sampled by streaming")
-    real(f"{name}.covariance", float(mixture.covariance), 1e-60, 1e60)
-    _require_precise(f"{name}.mean", float(np.abs(mixture.mean).max() / mixture.root))
-    return float(mixture.root)
-
-
-def _penalty(name: str, gamma: float, mixture: GaussianMixture) -> float:
-    """Return γ in units of the covariance."""
-    with np.errstate(over="ignore"):
-        ratio = float(gamma / mixture.covariance)
-    if ratio > 1e60:
-        raise ValueError(f"{name} must be at most 1e60 times the covariance, got {gamma:g} and {mixture.covariance:g}")
-    return ratio
+    return Streaming(reduced.mean, n, target.p, reduced.gamma, target.label_noise, reduced.sources, problem)
 
 
 def _require_precise(name: str, ratio: float) -> None:

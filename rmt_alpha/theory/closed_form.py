@@ -32,9 +32,10 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rmt_alpha._jit import jit, ufunc
-from rmt_alpha._validation import FloatArray, check_memory
+from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, real_array
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.problem import Isotropic
 
@@ -296,3 +297,30 @@ def isotropic_optimal_alpha(problem: Isotropic) -> FloatArray:
     kappa, eta = effective_ridge(problem.n, problem.p, problem.gamma), aspect_ratio(problem.n, problem.p)
     alpha = optimal_alpha(problem.beta, problem.mu, problem.mu_perp, gain, spread, kappa, eta, problem.label_noise)
     return np.asarray(alpha) if np.shape(alpha) == problem.shape else np.broadcast_to(alpha, problem.shape).copy()
+
+
+def checked_fixed_source(
+    s: ArrayLike,
+    w_perp2: ArrayLike,
+    m2: ArrayLike,
+    n: ArrayLike,
+    p: ArrayLike,
+    gamma: ArrayLike,
+    label_noise: ArrayLike,
+) -> tuple[dict[str, FloatArray], tuple[int, ...]]:
+    """Check the parameters of an arbitrary source; return them by name, with their common shape."""
+    checked = {
+        "s": real_array("s", s),
+        "w_perp2": real_array("w_perp2", w_perp2, 0.0),
+        "m2": real_array("m2", m2, 0.0),
+        "n": real_array("n", n, 0.0, open_low=True),
+        "p": real_array("p", p, 0.0, open_low=True),
+        "gamma": real_array("gamma", gamma, 0.0),
+        "label_noise": real_array("label_noise", label_noise, 0.0, 0.5, open_high=True),
+    }
+    shape = broadcast_shape({name: array.shape for name, array in checked.items()})
+    if np.any((checked["m2"] == 0.0) & (checked["s"] != 0.0)):
+        raise ValueError("s must be 0 where m2 is 0: it is the overlap with a mean of squared norm m2")
+    for name in ("s", "w_perp2", "m2"):
+        checked[name] = np.asarray(squared_length(checked[name]))
+    return checked, shape

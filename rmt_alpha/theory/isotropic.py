@@ -4,6 +4,7 @@ The mathematics is that of `rmt_alpha.theory.closed_form`; here arguments are ch
 libraries let through.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,33 +12,43 @@ from numpy.typing import ArrayLike
 
 from rmt_alpha._elementwise import elementwise
 from rmt_alpha._jit import Ufunc
-from rmt_alpha._validation import FloatArray, broadcast_shape, integer, real_array
+from rmt_alpha._validation import FloatArray, broadcast_shape, real_array
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.problem import Isotropic
 from rmt_alpha.theory import closed_form
+from rmt_alpha.theory.fluctuations import checked_order, fixed_source_fluctuations, isotropic_fluctuations
 
 
-def _optimal_alpha_array(**parameters: Any) -> FloatArray:
-    return closed_form.isotropic_optimal_alpha(Isotropic(**parameters))
+def _law(problem: Isotropic, order: int) -> MarginLaw:
+    if order == 2:
+        return isotropic_fluctuations(problem).corrected_law
+    return closed_form.isotropic_law(problem)
 
 
-def _worst_alpha_array(**parameters: Any) -> FloatArray:
-    return np.asarray(closed_form.isotropic_law(Isotropic(**parameters)).worst_alpha())
+def _optimal_alpha_array(*, order: int, **parameters: Any) -> FloatArray:
+    problem = Isotropic(**parameters)
+    if order == 1:
+        return closed_form.isotropic_optimal_alpha(problem)
+    return np.asarray(_law(problem, order).optimal_alpha())
 
 
-def _accuracy_array(alpha: ArrayLike, **parameters: Any) -> FloatArray:
-    return np.asarray(_law_at(alpha, parameters).accuracy(alpha))
+def _worst_alpha_array(*, order: int, **parameters: Any) -> FloatArray:
+    return np.asarray(_law(Isotropic(**parameters), order).worst_alpha())
 
 
-def _risk_array(alpha: ArrayLike, **parameters: Any) -> FloatArray:
-    return np.asarray(_law_at(alpha, parameters).risk(alpha))
+def _accuracy_array(alpha: ArrayLike, *, order: int, **parameters: Any) -> FloatArray:
+    return np.asarray(_law_at(alpha, order, parameters).accuracy(alpha))
 
 
-def _law_at(alpha: ArrayLike, parameters: dict[str, Any]) -> MarginLaw:
+def _risk_array(alpha: ArrayLike, *, order: int, **parameters: Any) -> FloatArray:
+    return np.asarray(_law_at(alpha, order, parameters).risk(alpha))
+
+
+def _law_at(alpha: ArrayLike, order: int, parameters: dict[str, Any]) -> MarginLaw:
     """Return the law, once it is certain that α broadcasts against every parameter."""
     problem = Isotropic(**parameters)
     broadcast_shape({"alpha": real_array("alpha", alpha, infinite=True).shape, **problem.shapes})
-    return closed_form.isotropic_law(problem)
+    return _law(problem, order)
 
 
 # The public functions.
@@ -55,6 +66,7 @@ def optimal_alpha(
     gamma_source: Any = None,
     label_noise: Any = 0.0,
     label_noise_source: Any = 0.0,
+    order: int = 1,
 ) -> Any:
     """Scale α* of the source weights that maximises the accuracy of the fine-tuned classifier.
 
@@ -74,6 +86,8 @@ def optimal_alpha(
         Samples N and penalty γ̃ of a ridge-trained source. Left out, the source is the oracle w̃ = μ.
     label_noise, label_noise_source : float or array_like, default 0
         Probability in [0, ½) that a training label is flipped, in the target and in the source.
+    order : {1, 2}, default 1
+        As in `margin_law`: 1 for the limit of large n and p, 2 for the law with the means that draws have at these.
 
     Returns
     -------
@@ -94,7 +108,7 @@ def optimal_alpha(
 
     Notes
     -----
-    THEORY §4. α = 1 is ordinary fine-tuning, α = 0 training from scratch.
+    THEORY §4, and §8 for ``order=2``. α = 1 is ordinary fine-tuning, α = 0 training from scratch.
 
     Examples
     --------
@@ -105,7 +119,7 @@ def optimal_alpha(
     array([1.632, 7.471])
     """
     return elementwise(
-        _optimal_alpha_array,
+        partial(_optimal_alpha_array, order=checked_order(order)),
         {
             "beta": beta,
             "n": n,
@@ -134,12 +148,13 @@ def worst_alpha(
     gamma_source: Any = None,
     label_noise: Any = 0.0,
     label_noise_source: Any = 0.0,
+    order: int = 1,
 ) -> Any:
     """Scale at which the fine-tuned classifier is as good as a coin: the zero of the margin's mean.
 
     Parameters
     ----------
-    beta, n, p, gamma, mu, mu_perp, n_source, gamma_source, label_noise, label_noise_source
+    beta, n, p, gamma, mu, mu_perp, n_source, gamma_source, label_noise, label_noise_source, order
         As in `optimal_alpha`.
 
     Returns
@@ -164,7 +179,7 @@ def worst_alpha(
     -0.314
     """
     return elementwise(
-        _worst_alpha_array,
+        partial(_worst_alpha_array, order=checked_order(order)),
         {
             "beta": beta,
             "n": n,
@@ -194,6 +209,7 @@ def accuracy(
     gamma_source: Any = None,
     label_noise: Any = 0.0,
     label_noise_source: Any = 0.0,
+    order: int = 1,
 ) -> Any:
     """Asymptotic accuracy of the α-scaled fine-tuned classifier on fresh target points.
 
@@ -201,7 +217,7 @@ def accuracy(
     ----------
     alpha : float or array_like
         Scale of the source weights; ±inf stands for the limit.
-    beta, n, p, gamma, mu, mu_perp, n_source, gamma_source, label_noise, label_noise_source
+    beta, n, p, gamma, mu, mu_perp, n_source, gamma_source, label_noise, label_noise_source, order
         As in `optimal_alpha`.
 
     Returns
@@ -217,7 +233,9 @@ def accuracy(
 
     Notes
     -----
-    THEORY §2 and §4. Where `optimal_alpha` is nan, ``margin_law(...).best_accuracy()`` may still be defined.
+    THEORY §2 and §4. With ``order=2`` it is the accuracy at the mean numbers of a draw; the mean accuracy of draws, the
+    curvature of Φ included, is ``fluctuations(...).mean_accuracy(alpha)``. Where `optimal_alpha` is nan,
+    ``margin_law(...).best_accuracy()`` may still be defined.
 
     Examples
     --------
@@ -227,7 +245,7 @@ def accuracy(
     array([0.549, 0.668, 0.731])
     """
     return elementwise(
-        _accuracy_array,
+        partial(_accuracy_array, order=checked_order(order)),
         {
             "alpha": alpha,
             "beta": beta,
@@ -258,6 +276,7 @@ def risk(
     gamma_source: Any = None,
     label_noise: Any = 0.0,
     label_noise_source: Any = 0.0,
+    order: int = 1,
 ) -> Any:
     """Asymptotic squared risk ``E(1 − y w_αᵀx)²`` of the α-scaled classifier, for clean labels.
 
@@ -265,7 +284,7 @@ def risk(
     ----------
     alpha : float or array_like
         Scale of the source weights.
-    beta, n, p, gamma, mu, mu_perp, n_source, gamma_source, label_noise, label_noise_source
+    beta, n, p, gamma, mu, mu_perp, n_source, gamma_source, label_noise, label_noise_source, order
         As in `optimal_alpha`.
 
     Returns
@@ -289,7 +308,7 @@ def risk(
     array([0.9799, 1.0859])
     """
     return elementwise(
-        _risk_array,
+        partial(_risk_array, order=checked_order(order)),
         {
             "alpha": alpha,
             "beta": beta,
@@ -327,13 +346,15 @@ def margin_law(
     ----------
     beta, n, p, gamma, mu, mu_perp, n_source, gamma_source, label_noise, label_noise_source
         As in `optimal_alpha`.
-    order : int, default 1
-        Order of the expansion in 1/n. 1, the leading order, is the only one there is.
+    order : {1, 2}, default 1
+        1: the limit of large n and p. 2: corrected by the O(1/n) bias of the five numbers, so that they are the means
+        over draws up to O(1/n²). `accuracy_std` tells how far single draws are from them.
 
     Returns
     -------
     MarginLaw
-        One source; batched over the broadcast shape of the arguments. nan outside the range of `optimal_alpha`.
+        One source; batched over the broadcast shape of the arguments. nan outside the range of `optimal_alpha`, and
+        with ``order=2`` where samples are so few that the corrected V is not positive semi-definite.
 
     Raises
     ------
@@ -342,7 +363,7 @@ def margin_law(
 
     Notes
     -----
-    THEORY §4. The five numbers are ``law.mean`` = (M₀, M₁) and ``law.cov`` = ((V₀₀, V₀₁), (V₀₁, V₁₁)).
+    THEORY §4 and §8. The five numbers are ``law.mean`` = (M₀, M₁) and ``law.cov`` = ((V₀₀, V₀₁), (V₀₁, V₁₁)).
 
     Examples
     --------
@@ -353,8 +374,6 @@ def margin_law(
     >>> round(law.risk_optimal_alpha(), 4), round(law.best_accuracy(), 4)
     (0.3912, 0.7374)
     """
-    if integer("order", order) != 1:
-        raise ValueError(f"order must be 1, got {order!r}")
     problem = Isotropic(
         beta=beta,
         n=n,
@@ -367,7 +386,7 @@ def margin_law(
         label_noise=label_noise,
         label_noise_source=label_noise_source,
     )
-    return closed_form.isotropic_law(problem)
+    return _law(problem, checked_order(order))
 
 
 def effective_ridge(n: ArrayLike, p: ArrayLike, gamma: ArrayLike) -> Any:
@@ -506,33 +525,6 @@ def source_numbers(
     return s, w_perp2, m2
 
 
-def _fixed_source(
-    s: ArrayLike,
-    w_perp2: ArrayLike,
-    m2: ArrayLike,
-    n: ArrayLike,
-    p: ArrayLike,
-    gamma: ArrayLike,
-    label_noise: ArrayLike,
-) -> tuple[list[FloatArray], tuple[int, ...]]:
-    """Check the parameters of an arbitrary source; return them in order, with their common shape."""
-    checked = {
-        "s": real_array("s", s),
-        "w_perp2": real_array("w_perp2", w_perp2, 0.0),
-        "m2": real_array("m2", m2, 0.0),
-        "n": real_array("n", n, 0.0, open_low=True),
-        "p": real_array("p", p, 0.0, open_low=True),
-        "gamma": real_array("gamma", gamma, 0.0),
-        "label_noise": real_array("label_noise", label_noise, 0.0, 0.5, open_high=True),
-    }
-    shape = broadcast_shape({name: array.shape for name, array in checked.items()})
-    if np.any((checked["m2"] == 0.0) & (checked["s"] != 0.0)):
-        raise ValueError("s must be 0 where m2 is 0: it is the overlap with a mean of squared norm m2")
-    for name in ("s", "w_perp2", "m2"):
-        checked[name] = np.asarray(closed_form.squared_length(checked[name]))
-    return list(checked.values()), shape
-
-
 def fixed_source_law(
     s: ArrayLike,
     w_perp2: ArrayLike,
@@ -542,6 +534,7 @@ def fixed_source_law(
     gamma: ArrayLike,
     *,
     label_noise: ArrayLike = 0.0,
+    order: int = 1,
 ) -> MarginLaw:
     """Asymptotic law of the margin for an arbitrary fixed source classifier w̃.
 
@@ -553,8 +546,8 @@ def fixed_source_law(
         Squared length ``‖w̃‖² − s²/m²`` of w̃'s part orthogonal to the target mean.
     m2 : float or array_like
         Squared norm ``‖μ_β‖²`` of the target mean.
-    n, p, gamma, label_noise
-        As in `optimal_alpha`.
+    n, p, gamma, label_noise, order
+        As in `margin_law`.
 
     Returns
     -------
@@ -578,8 +571,10 @@ def fixed_source_law(
     >>> round(law.accuracy(1.0) - ra.accuracy(1.0, 0.8, 200, 400, 0.1), 12)
     0.0
     """
-    (s_, w_perp2_, m2_, n_, p_, gamma_, noise), shape = _fixed_source(s, w_perp2, m2, n, p, gamma, label_noise)
-    return closed_form.five_number_law(s_, w_perp2_, m2_, n_, p_, gamma_, noise, shape)
+    if checked_order(order) == 2:
+        return fixed_source_fluctuations(s, w_perp2, m2, n, p, gamma, label_noise=label_noise).corrected_law
+    parameters, shape = closed_form.checked_fixed_source(s, w_perp2, m2, n, p, gamma, label_noise)
+    return closed_form.five_number_law(**parameters, shape=shape)
 
 
 def fixed_source_optimal_alpha(
@@ -614,7 +609,9 @@ def fixed_source_optimal_alpha(
     >>> round(fixed_source_optimal_alpha(s=0.8, w_perp2=0.36, m2=1.0, n=200, p=400, gamma=0.1), 4)
     1.2162
     """
-    (s_, w_perp2_, m2_, n_, p_, gamma_, noise), _ = _fixed_source(s, w_perp2, m2, n, p, gamma, label_noise)
-    kappa, eta = closed_form.effective_ridge(n_, p_, gamma_), closed_form.aspect_ratio(n_, p_)
-    alpha = closed_form.optimal_alpha_fixed(s_, w_perp2_, m2_, kappa, eta, noise)
+    checked, _ = closed_form.checked_fixed_source(s, w_perp2, m2, n, p, gamma, label_noise)
+    kappa = closed_form.effective_ridge(checked["n"], checked["p"], checked["gamma"])
+    eta = closed_form.aspect_ratio(checked["n"], checked["p"])
+    source = (checked[name] for name in ("s", "w_perp2", "m2"))
+    alpha = closed_form.optimal_alpha_fixed(*source, kappa, eta, checked["label_noise"])
     return float(alpha) if np.ndim(alpha) == 0 else alpha
