@@ -242,35 +242,33 @@ def _goe(size: int, rows: int, variance: FloatArray) -> FloatArray:
 
 
 def _corner(
-    ridge: Ridge, mean: FloatArray, weights: FloatArray, probe: FloatArray
+    ridge: Ridge, norm: FloatArray, weights: FloatArray, probe: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return limit, n times the bias and n times the covariance of the numbers of (w_{f₁}, w_{f₂}, w_1, …, w_K).
 
-    mean (B, k); weights (B, k, K) in the same coordinates; M_a is the product of w_a with probe (B, k). The numbers are
-    in the order of `flatten`, as if there were K+1 sources.
+    The mean has length norm (B,), and its direction is the first of the k coordinates in which weights (B, k, K) are
+    given; M_a is probe (B,) times that coordinate of w_a. The numbers are in the order of `flatten`, as if there were
+    K+1 sources.
     """
     batch, k, K = weights.shape
     r, size = k + 2, k + 4
-    eta, h, k1 = ridge.eta, ridge.h, ridge.k1
-    root = np.sqrt(eta)
-    U, solved = np.zeros((batch, r, 2)), np.zeros((batch, r, 2))
-    U[:, :k, 0] = mean
-    U[:, k, 0] = U[:, k + 1, 1] = root
-    poles = np.stack([k1 + np.square(mean).sum(axis=-1), k1], axis=-1)
-    solved[:] = U / poles[:, None, :]
-    G = np.zeros((batch, size, size))  # L⁻¹
-    G[:, :r, :r] = np.eye(r) - solved @ np.swapaxes(U, 1, 2)
-    G[:, :r, r:] = solved
-    G[:, r:, :r] = np.swapaxes(solved, 1, 2)
-    G[:, r, r], G[:, r + 1, r + 1] = -1.0 / poles[:, 0], -1.0 / poles[:, 1]
+    kappa, rho, h, k1 = ridge.kappa, ridge.rho, ridge.h, ridge.k1
+    root, lam = np.sqrt(ridge.eta), norm * norm + k1
+    G = np.zeros((batch, size, size))  # L⁻¹; the limit of L has blocks of rows (0, k, r), of rows (k+1, r+1), and 1
+    diagonal = np.arange(r)
+    G[:, diagonal, diagonal] = 1.0
+    G[:, 0, 0], G[:, k, k], G[:, r, r] = k1 / lam, (norm * norm + rho * k1) / lam, -1.0 / lam
+    G[:, 0, k] = G[:, k, 0] = -norm * root / lam
+    G[:, 0, r] = G[:, r, 0] = norm / lam
+    G[:, k, r] = G[:, r, k] = root / lam
+    G[:, k + 1, k + 1], G[:, r + 1, r + 1] = rho, -1.0 / k1
+    G[:, k + 1, r + 1] = G[:, r + 1, k + 1] = root / k1
     right = np.zeros((batch, size, K + 2))
     right[:, r, 0] = right[:, r + 1, 1] = 1.0
-    right[:, :k, 2:] = (ridge.kappa / k1)[:, None, None] * weights
+    right[:, :k, 2:] = (kappa / k1)[:, None, None] * weights
     Z = G @ right
     E = np.zeros((batch, size, 1))
     E[:, :r, 0] = 1.0 / h[:, None]
-    u = np.zeros((batch, size, 1))
-    u[:, :k, 0] = probe
 
     first, cross, second = ridge.variances()
     xi, epsilon = ridge.drift(k, 2)
@@ -280,7 +278,6 @@ def _corner(
     in_L[:, k + 1, r] = 0.0
     in_L[:, r:, :r] = np.swapaxes(in_L[:, :r, r:], 1, 2)
     shift_L = np.zeros_like(G)
-    diagonal = np.arange(r)
     shift_L[:, diagonal, diagonal] = xi[:, None]
     for row, column, fixed in ((k, r, k), (k + 1, r + 1, k + 1)):  # √n (E χ_{p−fixed} − √p), times √n
         shift_L[:, row, column] = shift_L[:, column, row] = -(0.5 * fixed + 0.25) / root
@@ -288,9 +285,9 @@ def _corner(
     # limits, and gradients as symmetric matrices
     i, j = np.triu_indices(K + 2)
     EZ = E * Z
-    M, V = (np.swapaxes(u, 1, 2) @ Z)[:, 0], np.swapaxes(Z, 1, 2) @ EZ
-    z, v, Gu = np.swapaxes(Z, 1, 2), np.swapaxes(G @ EZ, 1, 2), (G @ u)[..., 0]
-    by_L = np.concatenate([-_outer(Gu[:, None], z), -_outer(v[:, j], z[:, i]) - _outer(v[:, i], z[:, j])], axis=1)
+    z, v, u = np.swapaxes(Z, 1, 2), np.swapaxes(G @ EZ, 1, 2), probe[:, None] * G[:, 0]
+    M, V = probe[:, None] * Z[:, 0], z @ EZ
+    by_L = np.concatenate([-_outer(u[:, None], z), -_outer(v[:, j], z[:, i]) - _outer(v[:, i], z[:, j])], axis=1)
     by_E = _outer(z[:, i], z[:, j])
     by_L, by_E = by_L.reshape(batch, -1, size * size), by_E.reshape(batch, -1, size * size)
 
@@ -306,7 +303,7 @@ def _corner(
     cov[:, K + 2 :, K + 2 :] += (by_E * weighted(in_E)) @ np.swapaxes(by_E, 1, 2)
 
     moved = _profile(G, in_L) - shift_L
-    bias_M = (Gu[:, None] @ moved @ Z)[:, 0]
+    bias_M = (u[:, None] @ moved @ Z)[:, 0]
     once = v @ moved @ Z - z @ _profile(G, in_both) @ Z
     both = _profile(G @ (E * G), in_L)
     both[:, diagonal, diagonal] += epsilon[:, None]
@@ -333,10 +330,10 @@ def _upper(size: int) -> dict[tuple[int, int], int]:
 
 
 def _observed(
-    ridge: Ridge, mean: FloatArray, weights: FloatArray, probe: FloatArray, label_noise: FloatArray
+    ridge: Ridge, norm: FloatArray, weights: FloatArray, probe: FloatArray, label_noise: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return limit, bias and covariance (not times n) of the numbers for labels of which a share is flipped."""
-    limit, bias, cov = _corner(ridge, mean, weights, probe)
+    limit, bias, cov = _corner(ridge, norm, weights, probe)
     batch, _, K = weights.shape
     old, new = _upper(K + 2), _upper(K + 1)
     t, tau2 = 1.0 - 2.0 * label_noise, 4.0 * label_noise * (1.0 - label_noise)
@@ -392,8 +389,7 @@ class SourceSpread(NamedTuple):
         cls, ridge: Ridge, direction: FloatArray, norm: FloatArray, label_noise: FloatArray, scale: FloatArray
     ) -> "SourceSpread":
         """Describe `scale` times the ridge classifier of a task whose mean is ``norm · direction``."""
-        unit, none = np.ones((len(norm), 1)), np.zeros((len(norm), 1, 0))
-        limit, bias, cov = _observed(ridge, norm[:, None], none, unit, label_noise)
+        limit, bias, cov = _observed(ridge, norm, np.zeros((len(norm), 1, 0)), np.ones_like(norm), label_noise)
         spread = closed_form.source_spread(norm, ridge.kappa, ridge.h, ridge.eta, label_noise)
         units = np.stack([scale, scale * scale], axis=-1)
         return cls(
@@ -432,24 +428,40 @@ def _products(
     return places, bias, cov
 
 
+def _reflection(vectors: FloatArray) -> tuple[FloatArray, Callable[[FloatArray], FloatArray]]:
+    """Return lengths (B,), and an orthogonal map that takes each of the vectors (B, c) to the first axis."""
+    norm = lengths(vectors)
+    unit = np.divide(vectors, norm[:, None], out=np.zeros_like(vectors), where=norm[:, None] > 0.0)
+    unit[norm == 0.0, 0] = 1.0
+    sign = np.where(unit[:, 0] < 0.0, 1.0, -1.0)[:, None]  # the mirror image that needs no cancellation
+    normal = unit.copy()
+    normal[:, 0] -= sign[:, 0]
+
+    def turn(others: FloatArray) -> FloatArray:
+        along = (normal * others).sum(axis=-1) / (1.0 - sign[:, 0] * unit[:, 0])
+        return np.asarray(sign * (others - along[:, None] * normal))
+
+    return norm, turn
+
+
 def _spread(
     ridge: Ridge, p: FloatArray, mean: FloatArray, label_noise: FloatArray, sources: list[SourceSpread]
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return limit, bias and covariance of the numbers of a draw: of target and sources together."""
     batch, c = mean.shape
     K = len(sources)
-    padded, weights = np.zeros((batch, c + K)), np.zeros((batch, c + K, K))
-    padded[:, :c] = mean
+    norm, turn = _reflection(mean)
+    weights = np.zeros((batch, c + K, K))
     for a, source in enumerate(sources):
-        weights[:, :c, a] = source.mean
+        weights[:, :c, a] = turn(source.mean)
         weights[:, c + a, a] = np.sqrt(source.spread)
-    limit, bias, cov = _observed(ridge, padded, weights, padded, label_noise)
+    limit, bias, cov = _observed(ridge, norm, weights, norm, label_noise)
     if not K:
         return limit, bias, cov
 
     at, products_bias, products_cov = _products(p, mean, sources)
-    numbers, s = _upper(K + 1), np.einsum("bc,bca->ba", mean, weights[:, :c])
-    m2 = np.square(mean).sum(axis=-1)
+    numbers, s = _upper(K + 1), norm[:, None] * weights[:, 0]
+    m2 = norm * norm
     lam = m2 + ridge.k1
     square = (ridge.kappa / ridge.k1) ** 2 / ridge.h  # V_ab = square (G_ab + bend s_a s_b)
     bend = (ridge.eta - 2.0 * ridge.k1 - m2) / (lam * lam)
@@ -483,6 +495,7 @@ def _in_blocks(
         block = slice(start, start + _BLOCK)
         with np.errstate(all="ignore"):  # what is not finite is nan by rule
             _, bias[block], cov[block] = solve(**{name: value[block] for name, value in flat.items()})
+    cov = 0.5 * (cov + np.swapaxes(cov, -1, -2))
     good = np.isfinite(numbers).all(axis=-1).reshape(size) & np.isfinite(bias).all(axis=-1)
     good &= np.isfinite(cov).all(axis=(-2, -1))
     bias[~good], cov[~good] = np.nan, np.nan
