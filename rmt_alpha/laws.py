@@ -205,7 +205,18 @@ class Law(ABC):
 
 
 def as_result(value: Any) -> Result:
-    """Return a 0-d result as a Python float, everything else as an array."""
+    """Return what users get: a Python float for a 0-d result, everything else as an array.
+
+    Parameters
+    ----------
+    value : float or ndarray
+        The result.
+
+    Returns
+    -------
+    float or ndarray
+        The same.
+    """
     return float(value) if np.ndim(value) == 0 else np.asarray(value)
 
 

@@ -39,9 +39,14 @@ from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, rea
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.problem import Isotropic
 
-UNDERFLOW, OVERFLOW = 1e-290, 1e130
-"""Where nothing is lost: lengths within 1e±30, their squares, sample sizes and penalties within 1e±60 (or 0); variances
-and products above the first, λ below the second. Outside, the results are nan by rule."""
+# Nothing is lost with lengths within 1e±30, their squares, sample sizes and penalties within 1e±60 (or 0). Outside, the
+# results are nan by rule.
+
+UNDERFLOW = 1e-290
+"""Variances and products below this have lost digits."""
+
+OVERFLOW = 1e130
+"""λ above this loses digits in what is made of it."""
 
 
 SOURCE = ("n_source", "gamma_source")
@@ -50,13 +55,35 @@ SOURCE = ("n_source", "gamma_source")
 
 @jit
 def is_length(value: float) -> bool:
-    """Tell whether a length is in range: 0 or within 1e±30."""
+    """Tell whether a length is in range.
+
+    Parameters
+    ----------
+    value : float
+        The length.
+
+    Returns
+    -------
+    bool
+        Whether it is 0 or within 1e±30.
+    """
     return value == 0.0 or 1e-30 <= value <= 1e30
 
 
 @jit
 def is_size(value: float) -> bool:
-    """Tell whether a squared length, a sample size or a penalty is in range: 0 or within 1e±60."""
+    """Tell whether a squared length, a sample size or a penalty is in range.
+
+    Parameters
+    ----------
+    value : float
+        One of these.
+
+    Returns
+    -------
+    bool
+        Whether it is 0 or within 1e±60.
+    """
     return value == 0.0 or 1e-60 <= value <= 1e60
 
 
@@ -131,7 +158,20 @@ def source_spread(mu: float, kappa: float, h: float, eta: float, label_noise: fl
 
 @jit
 def geometry(beta: float, mu: float, mu_perp: float, gain: float, spread: float) -> tuple[float, float, float]:
-    """(m², s/β, m²w⊥²)."""
+    """Return what the target sees of a source.
+
+    Parameters
+    ----------
+    beta, mu, mu_perp : float
+        Alignment and norms.
+    gain, spread : float
+        g and r² of the source.
+
+    Returns
+    -------
+    m2, size, product : float
+        m², s/β and m²w⊥²; nan where a length is out of range.
+    """
     if not (is_length(mu) and is_length(mu_perp)):
         return np.nan, np.nan, np.nan
     off = (1.0 - beta) * (1.0 + beta) * (mu_perp * mu_perp)
@@ -207,7 +247,26 @@ def five_numbers(
 def best_alpha(
     m2: float, sign: float, size: float, product: float, kappa: float, eta: float, label_noise: float
 ) -> float:
-    """α* from m², s = sign·size and m²w⊥²; nan where nothing is left to weigh, or where a term under- or overflows."""
+    """Return α* in the form without cancellation.
+
+    Parameters
+    ----------
+    m2 : float
+        Squared norm m² of the target mean.
+    sign, size : float
+        Factors of the overlap ``s = sign · size``.
+    product : float
+        m²w⊥².
+    kappa, eta : float
+        Effective ridge and aspect ratio.
+    label_noise : float
+        Probability ε that a target label is flipped.
+
+    Returns
+    -------
+    float
+        α*; nan where nothing is left to weigh, or where a term under- or overflows.
+    """
     t = 1.0 - 2.0 * label_noise
     flips = 4.0 * label_noise * (1.0 - label_noise)
     k1 = 1.0 + kappa
@@ -251,12 +310,34 @@ def squared_length(value: float) -> float:
 
 
 def resolvent(n: Any, p: Any, gamma: Any) -> tuple[Any, Any, Any]:
-    """Return (κ, h, η)."""
+    """Solve for what the limit knows of (n, p, γ).
+
+    Parameters
+    ----------
+    n, p, gamma : float or ndarray
+        Number of samples, dimension, ridge penalty.
+
+    Returns
+    -------
+    kappa, h, eta : float or ndarray
+        The effective ridge κ, the residual fraction h, the aspect ratio η.
+    """
     return effective_ridge(n, p, gamma), residual_fraction(n, p, gamma), aspect_ratio(n, p)
 
 
 def gain_and_spread(problem: Isotropic) -> tuple[Any, Any]:
-    """Return (g, r²) of the problem's source."""
+    """Return what is random and what is not in the problem's source.
+
+    Parameters
+    ----------
+    problem : Isotropic
+        The problem.
+
+    Returns
+    -------
+    gain, spread : float or ndarray
+        g and r²: the source is g μ plus isotropic noise of squared length r².
+    """
     if problem.n_source is None:
         return 1.0, 0.0
     n, gamma, noise = problem.n_source, problem.gamma_source, problem.label_noise_source
@@ -267,7 +348,20 @@ def gain_and_spread(problem: Isotropic) -> tuple[Any, Any]:
 def five_number_law(
     s: Any, w_perp2: Any, m2: Any, n: Any, p: Any, gamma: Any, label_noise: Any, shape: tuple[int, ...]
 ) -> MarginLaw:
-    """Return the law of an arbitrary source, batched over `shape`."""
+    """Return the law of an arbitrary source.
+
+    Parameters
+    ----------
+    s, w_perp2, m2, n, p, gamma, label_noise : float or ndarray
+        As in `rmt_alpha.theory.isotropic.fixed_source_law`, checked.
+    shape : tuple of int
+        To which they broadcast.
+
+    Returns
+    -------
+    MarginLaw
+        Batched over `shape`.
+    """
     check_memory(f"laws of shape {shape}", 96.0 * math.prod(shape))
     kappa, h, eta = resolvent(n, p, gamma)
     problem = [np.expand_dims(x, -1) for x in (m2, s, w_perp2, gamma, kappa, h, eta, label_noise)]
@@ -276,7 +370,18 @@ def five_number_law(
 
 
 def isotropic_law(problem: Isotropic) -> MarginLaw:
-    """Return the law of an isotropic problem, or of an array of them."""
+    """Return the law of an isotropic problem, or of an array of them.
+
+    Parameters
+    ----------
+    problem : Isotropic
+        The problem.
+
+    Returns
+    -------
+    MarginLaw
+        Batched over its shape.
+    """
     beta, mu, mu_perp = problem.beta, problem.mu, problem.mu_perp
     gain, spread = gain_and_spread(problem)
     return five_number_law(
@@ -292,7 +397,18 @@ def isotropic_law(problem: Isotropic) -> MarginLaw:
 
 
 def isotropic_optimal_alpha(problem: Isotropic) -> FloatArray:
-    """Return α* of an isotropic problem, in the form without cancellation."""
+    """Return α* of an isotropic problem, in the form without cancellation.
+
+    Parameters
+    ----------
+    problem : Isotropic
+        The problem.
+
+    Returns
+    -------
+    ndarray
+        Of its shape.
+    """
     gain, spread = gain_and_spread(problem)
     kappa, eta = effective_ridge(problem.n, problem.p, problem.gamma), aspect_ratio(problem.n, problem.p)
     alpha = optimal_alpha(problem.beta, problem.mu, problem.mu_perp, gain, spread, kappa, eta, problem.label_noise)
@@ -308,7 +424,25 @@ def checked_fixed_source(
     gamma: ArrayLike,
     label_noise: ArrayLike,
 ) -> tuple[dict[str, FloatArray], tuple[int, ...]]:
-    """Check the parameters of an arbitrary source; return them by name, with their common shape."""
+    """Check the parameters of an arbitrary source.
+
+    Parameters
+    ----------
+    s, w_perp2, m2, n, p, gamma, label_noise
+        As in `rmt_alpha.theory.isotropic.fixed_source_law`.
+
+    Returns
+    -------
+    parameters : dict of ndarray
+        By name; nan where a squared length is out of range.
+    shape : tuple of int
+        To which they broadcast.
+
+    Raises
+    ------
+    ValueError
+        If one is outside its range, the shapes do not broadcast, or s ≠ 0 where m² = 0.
+    """
     checked = {
         "s": real_array("s", s),
         "w_perp2": real_array("w_perp2", w_perp2, 0.0),

@@ -29,8 +29,8 @@ the corner is a pair of correlated GOE matrices. Its mean, after the columns fro
     ξ = (k − qκ + θκ/h)/(k₁²h)  for C/C*,          ε = (ρk₁ξ)' for E, the derivative being d/dγ = (1/h) d/dκ.
 
 **The corner.** Rotate the samples so that the true labels are ``√n f₁`` and the observed ones ``√n (t̂f₁ + τ̂f₂)``,
-``t̂ = 1 − 2ε̂``, ``t̂² + τ̂² = 1``. Columns 0 and 1 of the data are then ``c⁰ = (μ + N, χ_{p−k}, 0)/√n``-like, with μ the
-target's mean in the k fixed directions, and ``c¹ = (N, N, χ_{p−k−1})``; they enter the linear matrix
+``t̂ = 1 − 2ε̂``, ``t̂² + τ̂² = 1``. With μ the target's mean, along the first of the k fixed directions, columns 0 and 1
+of the data are ``c⁰ = (μ + N/√n, χ_{p−k}/√n, 0)`` and ``c¹ = (N/√n, N/√n, χ_{p−k−1}/√n)``. They enter the linear matrix
 
     L = [ C/C*   U      ]        U = (c⁰, c¹),
         [ Uᵀ    −ρk₁ I₂ ]
@@ -45,7 +45,7 @@ Everything is rational in independent entries. δL and δE go into first order b
 limit of L is inverted by hand, ``(ρk₁ + UᵀU) = diag(λ, k₁)``. Nothing is divided by γ.
 
 **Label noise.** The observed labels combine the two classifiers: ``M₀ = t̂M_{f₁} + τ̂M_{f₂}``, and so on. f₂ can be
-flipped, so what is odd in it vanishes in the mean; nε̂ is binomial, whence ``t̂ = cos φ̂`` with ``Var φ̂ = 1/n``,
+flipped, so what is odd in it vanishes in the mean; nε̂ is binomial, whence ``t̂ = cos ψ̂`` with ``Var ψ̂ = 1/n``,
 ``E t̂ = t`` and ``E t̂² = t² + (1−t²)/n``.
 
 **Random sources.** A source that is trained on N samples is the same chain without a source of its own: it yields
@@ -73,14 +73,28 @@ from rmt_alpha.spread import Fluctuations, flatten
 from rmt_alpha.theory import closed_form
 
 _BLOCK = 2**11
-"""Problems that are worked on together: about 100 MB."""
+"""Problems that are worked on together: some tens of MB."""
 
 
 # The chain.
 
 
 class Ridge(NamedTuple):
-    """What the limit of a ridge problem is made of, in arrays of one shape."""
+    """What the limit of a ridge problem is made of, in arrays of one shape.
+
+    Parameters
+    ----------
+    n : ndarray
+        Number of samples.
+    eta : ndarray
+        Aspect ratio η.
+    kappa : ndarray
+        Effective ridge κ.
+    rho : ndarray
+        ρ = γ/κ.
+    h : ndarray
+        Residual fraction h.
+    """
 
     n: FloatArray
     eta: FloatArray
@@ -90,7 +104,18 @@ class Ridge(NamedTuple):
 
     @classmethod
     def of(cls, n: FloatArray, p: FloatArray, gamma: FloatArray) -> "Ridge":
-        """Solve for the effective ridge."""
+        """Solve for the effective ridge.
+
+        Parameters
+        ----------
+        n, p, gamma : ndarray
+            Number of samples, dimension, ridge penalty.
+
+        Returns
+        -------
+        Ridge
+            Of their shape.
+        """
         kappa, h, eta = closed_form.resolvent(n, p, gamma)
         return cls(n, eta, kappa, closed_form.penalty_ratio(n, p, gamma), h)
 
@@ -105,13 +130,31 @@ class Ridge(NamedTuple):
         return self.eta / self.k1 / self.k1
 
     def variances(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return n times (Var Cᵢⱼ/C*², Cov(Cᵢⱼ/C*, Eᵢⱼ), Var Eᵢⱼ) for i ≠ j; on the diagonal it is twice as much."""
+        """Describe the pair of GOE matrices to which the chain's state at the corner tends.
+
+        Returns
+        -------
+        first, cross, second : ndarray
+            n times the variance of C_ij/C*, its covariance with E_ij, and the variance of E_ij, for i ≠ j; on the
+            diagonal it is twice as much.
+        """
         kappa, rho, h, k1, theta = self.kappa, self.rho, self.h, self.k1, self.theta
         first = 1.0 / (k1 * k1 * h)
         return first, first * theta * kappa / h**2, first * theta * (rho * rho + theta * kappa * kappa) / h**4
 
     def drift(self, k: int, q: int) -> tuple[FloatArray, FloatArray]:
-        """Return n times the biases (ξ, ε) of the diagonals of C/C* and E, after all columns from number q on."""
+        """Return how far the state's mean is from the fixed point.
+
+        Parameters
+        ----------
+        k, q : int
+            Fixed directions of the features and of the samples: all columns from number q on have been taken.
+
+        Returns
+        -------
+        xi, epsilon : ndarray
+            n times the biases of the diagonal entries of C/C* and of E.
+        """
         kappa, rho, h, k1, theta = self.kappa, self.rho, self.h, self.k1, self.theta
         ratio = theta * kappa / h
         numerator = k - q * kappa + ratio
@@ -349,7 +392,7 @@ def _observed(
         through[:, new[0, a], old[1, a + 1]] = tau
         for b in range(a, K + 1):
             through[:, new[a, b], old[a + 1, b + 1]] = 1.0
-    turn = np.zeros(through.shape[:2])  # minus the derivative by φ̂
+    turn = np.zeros(through.shape[:2])  # minus the derivative by ψ̂
     bend = limit[:, old[0, 0]] - limit[:, old[1, 1]]
     turn[:, 0] = tau * limit[:, 0]
     turn[:, new[0, 0]] = 2.0 * t * tau * bend
@@ -365,7 +408,7 @@ def _observed(
 # Random sources.
 
 
-class SourceSpread(NamedTuple):
+class _SourceSpread(NamedTuple):
     """A source in c coordinates of a batch of problems, and how it varies between draws.
 
     mean (B, c); direction (B, c), the unit vector along which its component a is taken; spread (B,), the squared length
@@ -379,7 +422,7 @@ class SourceSpread(NamedTuple):
     cov: FloatArray
 
     @classmethod
-    def fixed(cls, weights: FloatArray) -> "SourceSpread":
+    def fixed(cls, weights: FloatArray) -> "_SourceSpread":
         """Describe weights (B, c) that do not vary."""
         batch = len(weights)
         return cls(weights, np.zeros_like(weights), np.zeros(batch), np.zeros((batch, 2)), np.zeros((batch, 2, 2)))
@@ -387,7 +430,7 @@ class SourceSpread(NamedTuple):
     @classmethod
     def trained(
         cls, ridge: Ridge, direction: FloatArray, norm: FloatArray, label_noise: FloatArray, scale: FloatArray
-    ) -> "SourceSpread":
+    ) -> "_SourceSpread":
         """Describe `scale` times the ridge classifier of a task whose mean is ``norm · direction``."""
         limit, bias, cov = _observed(ridge, norm, np.zeros((len(norm), 1, 0)), np.ones_like(norm), label_noise)
         spread = closed_form.source_spread(norm, ridge.kappa, ridge.h, ridge.eta, label_noise)
@@ -402,7 +445,7 @@ class SourceSpread(NamedTuple):
 
 
 def _products(
-    p: FloatArray, target: FloatArray, sources: list[SourceSpread]
+    p: FloatArray, target: FloatArray, sources: list[_SourceSpread]
 ) -> tuple[dict[tuple[int, int], int], FloatArray, FloatArray]:
     """Return bias and covariance of the products (s_1, …, s_K, G_11, G_12, …, G_KK) of the sources.
 
@@ -445,7 +488,7 @@ def _reflection(vectors: FloatArray) -> tuple[FloatArray, Callable[[FloatArray],
 
 
 def _spread(
-    ridge: Ridge, p: FloatArray, mean: FloatArray, label_noise: FloatArray, sources: list[SourceSpread]
+    ridge: Ridge, p: FloatArray, mean: FloatArray, label_noise: FloatArray, sources: list[_SourceSpread]
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return limit, bias and covariance of the numbers of a draw: of target and sources together."""
     batch, c = mean.shape
@@ -532,10 +575,10 @@ def isotropic_fluctuations(problem: Isotropic) -> Fluctuations:
         axis[:, 0] = 1.0
         mean = np.stack([beta * mu, np.sqrt((1.0 - beta) * (1.0 + beta)) * mu_perp], axis=-1)
         if n_source is None or gamma_source is None:
-            source = SourceSpread.fixed(mu[:, None] * axis)
+            source = _SourceSpread.fixed(mu[:, None] * axis)
         else:
             ridge = Ridge.of(n_source, p, gamma_source)
-            source = SourceSpread.trained(ridge, axis, mu, label_noise_source, np.ones_like(mu))
+            source = _SourceSpread.trained(ridge, axis, mu, label_noise_source, np.ones_like(mu))
         return _spread(Ridge.of(n, p, gamma), p, mean, label_noise, [source])
 
     parameters = {name: getattr(problem, name) for name in problem.shapes}
@@ -584,9 +627,9 @@ def transfer_fluctuations(
                 direction = source.mean / norm if norm > 0.0 else first
                 ridge = Ridge.of(one(source.n), one(p), one(source.gamma))
                 noise, scale = one(source.label_noise), one(source.scale)
-                spreads.append(SourceSpread.trained(ridge, direction[None], one(norm), noise, scale))
+                spreads.append(_SourceSpread.trained(ridge, direction[None], one(norm), noise, scale))
             else:
-                spreads.append(SourceSpread.fixed(source[None]))
+                spreads.append(_SourceSpread.fixed(source[None]))
         ridge = Ridge.of(one(n), one(p), one(reduced.gamma))
         return _spread(ridge, one(p), reduced.mean[None], one(target.label_noise), spreads)
 
@@ -738,7 +781,7 @@ def fixed_source_fluctuations(
         m = np.sqrt(m2)
         along = np.where(m > 0.0, s / np.where(m > 0.0, m, 1.0), 0.0)
         mean = np.stack([m, np.zeros_like(m)], axis=-1)
-        source = SourceSpread.fixed(np.stack([along, np.sqrt(w_perp2)], axis=-1))
+        source = _SourceSpread.fixed(np.stack([along, np.sqrt(w_perp2)], axis=-1))
         return _spread(Ridge.of(n, p, gamma), p, mean, label_noise, [source])
 
     return _in_blocks(law, parameters, solve)
