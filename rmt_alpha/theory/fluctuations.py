@@ -53,8 +53,9 @@ flipped, so what is odd in it vanishes in the mean; nε̂ is binomial, whence ``
 variance ``‖v_⊥‖²(‖w̃‖² − a²)/p``. By THEORY §4 the target's numbers are linear in the squared lengths and products of
 the sources, quadratic in ``s_k = ⟨w̃_k, μ⟩``: covariance and bias follow from the chain rule.
 
-Cost: a few products of matrices of size k+4 for a problem, vectorised over arrays of problems. γ = 0 is allowed; the
-expansion means something where ``nh ≫ k+q``. Reference: THEORY §8.
+Cost: a few products of matrices of size k+4 for a problem, vectorised over arrays of problems. γ = 0 is allowed; V₀ₖ, of
+the size of γ, is the one number whose spread loses digits as γ → 0: it is good to about ``1e-9 √(V₀₀Vₖₖ)``. The expansion
+means something where ``nh ≫ k+q``. Reference: THEORY §8.
 """
 
 import math
@@ -501,6 +502,11 @@ def _spread(
     limit, bias, cov = _observed(ridge, norm, weights, norm, label_noise)
     if not K:
         return limit, bias, cov
+    penalised = ridge.rho * ridge.kappa > 0.0  # else w_0 is orthogonal to what is left of a source, in every draw
+    mixed = slice(K + 2, 2 * K + 2)  # V_01, …, V_0K
+    bias[:, mixed] *= penalised[:, None]
+    cov[:, mixed] *= penalised[:, None, None]
+    cov[:, :, mixed] *= penalised[:, None, None]
 
     at, products_bias, products_cov = _products(p, mean, sources)
     numbers, s = _upper(K + 1), norm[:, None] * weights[:, 0]
