@@ -53,9 +53,9 @@ flipped, so what is odd in it vanishes in the mean; nε̂ is binomial, whence ``
 variance ``‖v_⊥‖²(‖w̃‖² − a²)/p``. By THEORY §4 the target's numbers are linear in the squared lengths and products of
 the sources, quadratic in ``s_k = ⟨w̃_k, μ⟩``: covariance and bias follow from the chain rule.
 
-Cost: a few products of matrices of size k+4 for a problem, vectorised over arrays of problems. γ = 0 is allowed; V₀ₖ, of
-the size of γ, is the one number whose spread loses digits as γ → 0: it is good to about ``1e-9 √(V₀₀Vₖₖ)``. The expansion
-means something where ``nh ≫ k+q``. Reference: THEORY §8.
+Cost: a few products of matrices of size k+4 for a problem, vectorised over arrays of problems. γ = 0 is allowed. V₀ₖ is
+of the size of γ, and the one number whose spread loses digits as γ → 0: it is good to about ``1e-9 √(V₀₀Vₖₖ)``. The
+expansion means something where ``nh ≫ k+q``. Reference: THEORY §8.
 """
 
 import math
