@@ -9,7 +9,7 @@ r"""The theory that proves itself: every formula as a SymPy expression, its deri
     symbolic.to_callable(…), to_latex(…), to_javascript(…), to_text(…)
 
 The expressions and their letters are in `rmt_alpha.theory.symbolic.expressions`, the derivations and what they take as
-known in `rmt_alpha.theory.symbolic.proofs`.
+known in `rmt_alpha.theory.symbolic.proofs`, and in `rmt_alpha.theory.symbolic.chain_proofs` for the fluctuations.
 """
 
 from rmt_alpha.theory.symbolic import expressions, limits, printing, proofs
@@ -32,7 +32,8 @@ from rmt_alpha.theory.symbolic.expressions import (
 )
 from rmt_alpha.theory.symbolic.limits import limit
 from rmt_alpha.theory.symbolic.printing import to_callable, to_javascript, to_latex, to_text
-from rmt_alpha.theory.symbolic.proofs import Proof, ProofError, verify
+from rmt_alpha.theory.symbolic.proofs import verify
+from rmt_alpha.theory.symbolic.proving import Proof, ProofError
 
 __all__ = [
     "Phi",

@@ -28,7 +28,7 @@ import sympy as sp
 from rmt_alpha.theory.symbolic import expressions
 from rmt_alpha.theory.symbolic.expressions import Expr, Phi, Source, _check, definitions, letters
 from rmt_alpha.theory.symbolic.printing import expression, fold
-from rmt_alpha.theory.symbolic.proofs import is_positive
+from rmt_alpha.theory.symbolic.proving import is_positive
 
 At = Literal["gamma->0, eta<1", "gamma->0, eta>1", "gamma->oo", "eta->0", "eta->oo", "beta->0", "n_source->oo"]
 Quantity = Literal[

@@ -20,17 +20,13 @@ Each proof is a function. It returns a `Proof`, whose steps were computed while 
 `ProofError` where what it claims is not what it derived. The claims are the package's own expressions; the argument
 `claim` puts others in their place, by name, so that one can see a false statement fail:
 
-    optimum({"alpha": -optimal_alpha(of="letters")})        raises ProofError
+    optimum({"optimum": -optimal_alpha(of="letters")})      raises ProofError
 
-Identities are decided exactly: both sides are rational functions of independent letters (η, κ, …; γ and h follow from
-the fixed point), and their difference is brought to lowest terms; matrices of any size are words in letters that do
-not commute. A sign is decided by positive coefficients: with ρ = 1/(1+u) and t = 1/(1+v), which leaves u > 0, v ≥ 0 and
-κ > 0 free, η = κ + 1 − ρ(κ + 1) and all else are rational. "Positive" is never "not negative": s and w⊥ may vanish, but
-only one of them where the source is not 0, which is then said.
+How a claim is decided is said in `rmt_alpha.theory.symbolic.proving`. The fluctuation theory of THEORY §8 rests on
+something else, and its proofs are in `rmt_alpha.theory.symbolic.chain_proofs`.
 """
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -40,405 +36,39 @@ from typing import Any
 import sympy as sp
 
 from rmt_alpha.theory.symbolic import expressions
-from rmt_alpha.theory.symbolic.expressions import GLYPHS, Expr, Phi, _expression, abbreviations, definitions, letters
-from rmt_alpha.theory.symbolic.printing import to_latex, to_text
-
-Claim = Mapping[str, Expr] | None
-"""Expressions to put in the place of a statement's own, by name."""
+from rmt_alpha.theory.symbolic.chain_proofs import (
+    chain_covariance,
+    chain_drift,
+    chain_jacobian,
+    chain_point,
+    chain_return,
+    corner,
+    ratio_spread,
+)
+from rmt_alpha.theory.symbolic.expressions import Expr, Phi, abbreviations, definitions, letters
+from rmt_alpha.theory.symbolic.printing import to_text
+from rmt_alpha.theory.symbolic.proving import (
+    Claim,
+    Proof,
+    ProofError,
+    _Block,
+    _block,
+    _Derivation,
+    _Equivalent,
+    _for_a_source,
+    _in_kappa,
+    _is_zero,
+    _name,
+    _sign,
+    _Trace,
+    is_nonnegative,
+    is_positive,
+)
 
 L = letters
 
-_NAMES = {
-    "kappa_stable": ("κ", r"\kappa"),
-    "h_sum": ("h", "h"),
-    "QAQ": ("v·E[QAQ]v", r"v^\top\mathbb{E}[QAQ]\,v"),
-    "QQ_along": ("μ·E[Q²]μ/m²", r"\mu_\beta^\top\mathbb{E}[Q^2]\mu_\beta/m^2"),
-    "QQ_off": ("v·E[Q²]v", r"v^\top\mathbb{E}[Q^2]\,v"),
-    "product": ("product", r"\mathrm{product}"),
-    "fixed_gamma": ("γ", r"\gamma"),
-    "kappa_prime": ("dκ/dγ", r"\frac{d\kappa}{d\gamma}"),
-    "objective": ("L", "L"),
-    "schur": ("min L", r"\min_w L"),
-    "w_alpha": ("w_α", r"w_\alpha"),
-    "envelope": ("d min L/dz", r"\frac{d}{dz}\min_w L"),
-    "moment": ("ZᵀZ/n", r"\frac{1}{n}Z^\top Z"),
-    "column": ("column", r"\mathrm{column}"),
-    "P": ("P", "P"),
-    "q": ("q", "q"),
-    "Q_prime": ("dQ/dz", r"\frac{dQ}{dz}"),
-    "C": ("C", "C"),
-    "S": ("S", "S"),
-    "df2": ("df₂/n", r"\mathrm{df}_2/n"),
-    "accuracy": ("accuracy", r"\mathrm{accuracy}"),
-    "risk": ("risk", r"\mathrm{risk}"),
-    "theta_prime": ("dθ/dz", r"\frac{d\theta}{dz}"),
-    "risk_mean": ("R(w̄)", r"R(\bar w)"),
-    "w_perp2": ("w⊥²", r"w_\perp^2"),
-    "s_oracle": ("s of μ", r"s(\mu)"),
-    "w_perp2_oracle": ("w⊥² of μ", r"w_\perp^2(\mu)"),
-    "m2": ("m²", "m^2"),
-    "r2": ("r²", "r^2"),
-    "norm2": ("‖w̃‖²", r"\lVert\tilde w\rVert^2"),
-    "published": ("‖w̃‖² (published)", r"\lVert\tilde w\rVert^2_{\mathrm{published}}"),
-    "difference": ("published − correct", r"\mathrm{published} - \mathrm{correct}"),
-    "optimum": ("α*", r"\alpha^*"),
-    "worst": ("worst α", r"\alpha_{\mathrm{worst}}"),
-    "risk_optimum": ("α of least risk", r"\alpha_{\mathrm{risk}}"),
-    "snr2": ("mean²/var", r"\frac{\mathrm{mean}^2}{\mathrm{var}}"),
-    "determinant": ("det V", r"\det V"),
-    "divisor": ("divisor of α*", r"\mathrm{divisor\ of\ }\alpha^*"),
-    "slope": ("d(mean²/var)/dα", r"\frac{d}{d\alpha}\frac{\mathrm{mean}^2}{\mathrm{var}}"),
-    "gap": (
-        "mean²(α*)/var(α*) − mean²/var",
-        r"\frac{\mathrm{mean}^2(\alpha^*)}{\mathrm{var}(\alpha^*)} - \frac{\mathrm{mean}^2}{\mathrm{var}}",
-    ),
-    "risk_slope": ("d risk/dα", r"\frac{d\,\mathrm{risk}}{d\alpha}"),
-    "best": ("M·V⁻¹M", r"M^\top V^{-1}M"),
-    "best_clean": ("M·V⁻¹M at t = 1", r"M^\top V^{-1}M\big|_{t=1}"),
-    "ratio": ("(α of least risk)/α*", r"\alpha_{\mathrm{risk}}/\alpha^*"),
-    "bound_by_kappa": ("d bound/dκ", r"\frac{d}{d\kappa}\sup w_\perp^2"),
-    "bound_by_t": ("d bound/dt", r"\frac{d}{dt}\sup w_\perp^2"),
-    "h_prime": ("dh/dγ", r"\frac{dh}{d\gamma}"),
-    "T1": ("T₁", "T_1"),
-    "T2": ("T₂", "T_2"),
-    "T3": ("T₃", "T_3"),
-    "loss": ("L", "L"),
-    "w_along": ("w̄ along μ", r"\bar w_\parallel"),
-    "w_off": ("w̄ off μ", r"\bar w_\perp"),
-    "variance": ("var", r"\mathrm{var}"),
-    "mean": ("mean", r"\mathrm{mean}"),
-    "var": ("var", r"\mathrm{var}"),
-    "target": ("μ_β", r"\mu_\beta"),
-    "gain": ("g", "g"),
-    "trace": ("tr E[Q]/p", r"\mathrm{tr}\,\mathbb{E}[Q]/p"),
-    "M_infinite": ("M∞", r"M_\infty"),
-    "V_infinite": ("V∞", r"V_\infty"),
-    "second_moment": ("var + mean²", r"\mathrm{var} + \mathrm{mean}^2"),
-    "bound": ("bound on w⊥²", r"\sup w_\perp^2"),
-    "above_one": ("α* > 1", r"\alpha^* > 1"),
-    "short": ("bound > 0", r"\mathrm{bound} > 0"),
-    "excess": ("α* − 1", r"\alpha^* - 1"),
-}
-"""Names of quantities that are no letters, in text and in LaTeX."""
-
-
-class ProofError(Exception):
-    """A claim that is not what the proof derives."""
-
-
-def _name(name: str) -> tuple[str, str]:
-    return _NAMES.get(name) or GLYPHS[name]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a proof.
-
-    Parameters
-    ----------
-    text : str
-        What is done.
-    formulas : tuple
-        What comes out: relations, or pairs of a quantity's name and its value.
-    """
-
-    text: str
-    formulas: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True)
-class Proof:
-    """A statement and how it follows; shows itself as mathematics in a notebook and as text elsewhere.
-
-    Parameters
-    ----------
-    name : str
-        Name of the proof.
-    statement : str
-        What is proved, in words.
-    claims : mapping of str to sympy.Basic
-        The formulas of the statement, by name.
-    steps : tuple of Step
-        The derivation, as it was computed.
-    conclusion : str
-        What it means.
-
-    Examples
-    --------
-    >>> print(rho_and_h().conclusion)
-    ρ lies in (0, 1) and h in (ρ, 1), and h is what a change of κ costs in γ.
-    """
-
-    name: str
-    statement: str
-    claims: Mapping[str, Expr]
-    steps: tuple[Step, ...]
-    conclusion: str
-
-    def __str__(self) -> str:
-        lines = [f"{self.name}: {self.statement}", *(f"    {_text(item)}" for item in self.claims.items()), ""]
-        for number, step in enumerate(self.steps, 1):
-            lines += [f"{number}. {step.text}", *(f"       {_text(formula)}" for formula in step.formulas)]
-        return "\n".join([*lines, "", f"∎ {self.conclusion}"])
-
-    def _repr_latex_(self) -> str:
-        rows = [rf"\textbf{{Statement.}}\ {_prose(self.statement)}", *map(_latex, self.claims.items())]
-        for number, step in enumerate(self.steps, 1):
-            rows += [rf"\textbf{{{number}.}}\ {_prose(step.text)}", *map(_latex, step.formulas)]
-        rows.append(rf"\blacksquare\ {_prose(self.conclusion)}")
-        body = " \\\\[3pt]\n".join(f"& {row}" for row in rows)
-        return f"$$\\begin{{aligned}}\n{body}\n\\end{{aligned}}$$"
-
-
-def _text(formula: Any) -> str:
-    if not isinstance(formula, tuple):
-        return to_text(formula)
-    name, value = formula
-    if isinstance(value, sp.MatrixBase):
-        rows = ("[" + ", ".join(map(to_text, row)) + "]" for row in value.tolist())
-        return f"{_name(name)[0]} = [{', '.join(rows)}]"
-    return to_text(value) if isinstance(value, sp.Rel) else f"{_name(name)[0]} = {to_text(value)}"
-
-
-def _latex(formula: Any) -> str:
-    name, value = formula if isinstance(formula, tuple) else ("", formula)
-    left = "" if not name or isinstance(value, sp.Rel) else f"{_name(name)[1]} = "
-    return rf"\qquad {left}{to_latex(value)}"
-
-
-_MARKS = {
-    **{glyph: latex for glyph, latex in GLYPHS.values() if not glyph.isascii()},
-    **{"⊥": r"_\perp ", "∞": r"\infty ", "√": r"\surd ", "½": r"\tfrac12 ", "‖": r"\Vert ", "→": r"\to ", "−": "-"},
-    **{"⟨": r"\langle ", "⟩": r"\rangle ", "·": r"\cdot ", "δ": r"\delta ", "Σ": r"\Sigma ", "Φ": r"\Phi "},
-    **{"w̃": r"\tilde w ", "w̄": r"\bar w ", "w∥": r"w_\parallel ", "≥": r"\ge ", "*": "^*"},
-    **{mark: f"^{{{plain}}}" for mark, plain in zip("²⁻¹ᵀ", ("2", "-1", "", r"\top"), strict=True)},
-    **{mark: f"_{{{plain}}}" for plain, mark in enumerate("₀₁₂₃")},
-}
-"""Signs of text in LaTeX, within mathematics."""
-
-_MARK = re.compile("|".join(map(re.escape, sorted(_MARKS, key=len, reverse=True))))
-
-
-def _prose(text: str) -> str:
-    """Write a sentence in LaTeX: words as text, and what is no word as mathematics."""
-    parts = []
-    for ascii_only, other in re.findall(r"([\x00-\x7f]*(?:\s|$))|(\S+)", text):
-        if other:  # with the punctuation that ends it left to the words
-            sign = other.rstrip(".,:;)")
-            opening = "(" if sign.startswith("(") and sign.count("(") > sign.count(")") else ""
-            math = _MARK.sub(lambda found: _MARKS[found.group()], sign.removeprefix(opening).replace("⁻¹", "^{-1}"))
-            parts += [("text", opening), ("math", math), ("text", other[len(sign) :])]
-        else:
-            parts.append(("text", ascii_only))
-    joined: list[tuple[str, str]] = []
-    for kind, part in parts:
-        if part and joined and joined[-1][0] == kind == "text":
-            joined[-1] = kind, joined[-1][1] + part
-        elif part:
-            joined.append((kind, part))
-    return "".join(rf"\text{{{part}}}" if kind == "text" else part for kind, part in joined)
-
-
-# How identities and signs are decided.
-
-
-def _in_kappa(expr: Expr) -> Expr:
-    for letter, value in abbreviations().items():
-        expr = expr.subs(letter, value)
-    return expr
-
-
-def _is_zero(expr: Expr) -> bool:
-    """Decide whether an expression in the letters vanishes identically, given what the letters mean."""
-    return _cancels(_in_kappa(sp.sympify(expr)))
-
-
-@cache
-def _cancels(expr: Expr) -> bool:
-    return bool(sp.expand(sp.fraction(sp.together(expr))[0]) == 0)
-
-
-def is_positive(expr: Expr, *, nonzero: Iterable[Expr] = ()) -> bool:
-    """Tell whether an expression is above 0: a ratio of polynomials with positive coefficients, neither of them 0.
-
-    Parameters
-    ----------
-    expr : sympy.Expr
-        A rational function of the letters.
-    nonzero : iterable of letters
-        Letters that may vanish or have any sign (s, w⊥, β, …), but are known not to be 0.
-
-    Returns
-    -------
-    bool
-        False says nothing: what is positive in some other way is not recognised.
-
-    Notes
-    -----
-    ρ = 1/(1+u), so that η = (1+κ)(1−ρ) = (1+κ)u/(1+u), and t = 1/(1+v) leave all letters free, and so with a tilde.
-    Real letters must stand in even powers. One monomial at least must be made of letters that cannot vanish.
-
-    Examples
-    --------
-    >>> is_positive(L.h - L.rho), is_positive(L.kappa - L.eta)
-    (True, False)
-    >>> is_positive(L.w_perp), is_positive(L.w_perp, nonzero=[L.w_perp])
-    (False, True)
-    """
-    return 0 not in (signs := _signs(expr, frozenset(nonzero))) and math.prod(signs) > 0
-
-
-def is_nonnegative(expr: Expr, *, nonzero: Iterable[Expr] = ()) -> bool:
-    """Tell whether an expression is 0 or above, by the coefficients of its numerator.
-
-    Parameters
-    ----------
-    expr : sympy.Expr
-        A rational function of the letters.
-    nonzero : iterable of letters
-        As in `is_positive`.
-
-    Returns
-    -------
-    bool
-        False says nothing. The denominator must be recognised as different from 0.
-
-    Examples
-    --------
-    >>> is_nonnegative(1 - L.t), is_positive(1 - L.t), is_nonnegative(L.t - 1)
-    (True, False, False)
-    """
-    nonzero = frozenset(nonzero)
-    return is_positive(expr, nonzero=nonzero) or math.prod(_signs(expr, nonzero, strict=False)) > 0
-
-
-def _for_a_source(test: Callable[..., bool], expr: Expr) -> bool:
-    """Apply `is_positive` or `is_nonnegative` where the source is not 0: s or w⊥ is not."""
-    return test(expr, nonzero=[L.s]) and test(expr, nonzero=[L.w_perp])
-
-
-def _signs(expr: Expr, nonzero: frozenset[Expr], *, strict: bool = True) -> tuple[int, int]:
-    """Return the signs of numerator and denominator, 0 where one is not recognised."""
-    free = {L.t: 1 / (1 + L.v), L.t_source: 1 / (1 + L.v_source)}
-    free[L.eta] = (1 + L.kappa) * L.u / (1 + L.u)
-    free[L.eta_source] = (1 + L.kappa_source) * L.u_source / (1 + L.u_source)
-    return _signs_of_ratio(_in_kappa(sp.sympify(expr)).subs(free), nonzero, strict)
-
-
-@cache
-def _signs_of_ratio(expr: Expr, nonzero: frozenset[Expr], strict: bool) -> tuple[int, int]:
-    if not expr.is_rational_function(*expr.free_symbols) or expr.has(sp.oo, sp.zoo, sp.nan):
-        return 0, 0
-    above, below = sp.fraction(sp.cancel(sp.together(expr)))
-    return (0 if above == 0 and strict else _sign(above, nonzero, strict)), _sign(below, nonzero)
-
-
-def _sign(polynomial: Expr, nonzero: frozenset[Expr], strict: bool = True) -> int:
-    """±1 where all monomials have that sign, and if `strict` one of them cannot vanish; else 0."""
-    found = sp.Poly(polynomial, *(polynomial.free_symbols or {L.u}))
-    even, certain = True, not strict
-    for powers in found.monoms():
-        present = [(x, k) for x, k in zip(found.gens, powers, strict=True) if k]
-        even = even and all(k % 2 == 0 or x.is_nonnegative for x, k in present)
-        certain = certain or all(x.is_positive or x in nonzero for x, _ in present)
-    if not all(x.is_real for x in found.coeffs()):
-        return 0
-    signs = {int(sp.sign(x)) for x in found.coeffs()} if polynomial != 0 else {1}
-    return signs.pop() if even and certain and len(signs) == 1 else 0
-
-
-class _Derivation:
-    """A proof in the making: what is claimed, and the steps so far."""
-
-    def __init__(self, name: str, own: Mapping[str, Expr], claim: Claim) -> None:
-        if not isinstance(claim, Mapping | None):
-            raise ValueError(f"claim must be a mapping of names to expressions, got {claim!r}")
-        unknown = [x for x in claim or () if x not in own]
-        if unknown:
-            raise ValueError(f"claim must be about {', '.join(own)}, got {', '.join(sorted(map(str, unknown)))}")
-        given = {x: _expression(f"claim[{x!r}]", value) for x, value in (claim or {}).items()}
-        for x, value in given.items():
-            if isinstance(value, sp.Rel) is not isinstance(own[x], sp.Rel):
-                kind = "a relation" if isinstance(own[x], sp.Rel) else "no relation"
-                raise ValueError(f"claim[{x!r}] must be {kind}, got {value}")
-        self.name, self.claims, self.steps = name, {**own, **given}, list[Step]()
-        self._open = set(own)
-        for x, value in self.claims.items():
-            if any(L[y] in value.free_symbols for y, glyph in GLYPHS.items() if glyph == _NAMES.get(x, GLYPHS.get(x))):
-                self.fail(f"{_name(x)[0]} is claimed in terms of itself, as {to_text(value)}")
-
-    def step(self, text: str, *formulas: Any) -> None:
-        self.steps.append(Step(text, formulas))
-
-    def fail(self, text: str) -> None:
-        raise ProofError(f"{self.name}: {text}")
-
-    def need(self, condition: bool, text: str) -> None:
-        """Check a fact on the way."""
-        if not condition:
-            self.fail(f"it is not true that {text}")
-
-    def same(self, one: Expr, other: Expr) -> Expr:
-        """Check an identity on the way; return its second side, usually the shorter."""
-        self.need(_is_zero(one - other), f"{to_text(one)} = {to_text(other)}")
-        return other
-
-    def agree(self, **derived: Expr) -> list[tuple[str, Expr]]:
-        """Compare claims with what was derived; return them."""
-        for name, value in derived.items():
-            claimed = self.claims[name]
-            if not _is_zero(claimed - value):
-                self.fail(f"{_name(name)[0]} is claimed to be {to_text(claimed)}, which it is not")
-            self._open.discard(name)
-        return [(name, self.claims[name]) for name in derived]
-
-    def proved(self, name: str) -> None:
-        """Say that a claim was settled in another way."""
-        self._open.discard(name)
-
-    def done(self, statement: str, conclusion: str) -> Proof:
-        if self._open:
-            self.fail(f"nothing was derived about {', '.join(sorted(self._open))}")
-        return Proof(self.name, statement, self.claims, tuple(self.steps), conclusion)
-
 
 # The model.
-
-
-class _Block(sp.Symbol):  # type: ignore[misc]
-    """A matrix or vector of any size: a letter that does not commute, named as in text."""
-
-    __slots__ = ()
-
-    def _latex(self, _printer: Any, **_settings: Any) -> str:
-        return _MARK.sub(lambda found: _MARKS[found.group()], self.name).strip()
-
-
-class _Equivalent(sp.Eq):  # type: ignore[misc]
-    """That two matrices are deterministic equivalents."""
-
-    rel_op = "≈"
-
-    def _latex(self, printer: Any, **_settings: Any) -> str:
-        return rf"{printer._print(self.lhs)} \approx {printer._print(self.rhs)}"
-
-
-class _Trace(sp.Function):  # type: ignore[misc]
-    """Trace of a product of blocks: a number."""
-
-    nargs = 1
-    is_commutative = True
-
-    def _latex(self, printer: Any, **_settings: Any) -> str:
-        return rf"\mathrm{{tr}}\left({printer._print(self.args[0])}\right)"
-
-    def _sympystr(self, printer: Any) -> str:
-        return f"tr({printer._print(self.args[0])})"
-
-
-def _block(name: str) -> _Block:
-    return _Block(name, commutative=False)
-
 
 _SAMPLES = sp.Symbol("n", positive=True)
 
@@ -608,7 +238,7 @@ def effective_ridge(claim: Claim = None) -> Proof:
     >>> effective_ridge({"kappa": -expressions.kappa()})
     Traceback (most recent call last):
         ...
-    rmt_alpha.theory.symbolic.proofs.ProofError: effective_ridge: κ is claimed to be ..., which it is not
+    rmt_alpha.theory.symbolic.proving.ProofError: effective_ridge: κ is claimed to be ..., which it is not
     """
     own = {"kappa": expressions.kappa(), "kappa_stable": expressions.kappa(stable=True)}
     d = _Derivation("effective_ridge", own, claim)
@@ -1073,7 +703,7 @@ def optimum(claim: Claim = None) -> Proof:
     --------
     >>> optimum({"optimum": -expressions.optimal_alpha()})  # doctest: +IGNORE_EXCEPTION_DETAIL
     Traceback (most recent call last):
-    rmt_alpha.theory.symbolic.proofs.ProofError: optimum: α* is claimed to be …, which it is not
+    rmt_alpha.theory.symbolic.proving.ProofError: optimum: α* is claimed to be …, which it is not
     """
     own = {"optimum": expressions.optimal_alpha(of="letters"), "worst": expressions.worst_alpha(of="letters")}
     d = _Derivation("optimum", own, claim)
@@ -1308,7 +938,7 @@ def erratum(claim: Claim = None) -> Proof:
     >>> published = dict(erratum().steps[2].formulas)["published"]
     >>> erratum({"norm2": published})  # doctest: +IGNORE_EXCEPTION_DETAIL
     Traceback (most recent call last):
-    rmt_alpha.theory.symbolic.proofs.ProofError: erratum: ‖w̃‖² is claimed to be …, which it is not
+    rmt_alpha.theory.symbolic.proving.ProofError: erratum: ‖w̃‖² is claimed to be …, which it is not
     """
     h, lam, mu2, eta = L.h_source, L.lam_source, L.mu**2, L.eta_source
     k1 = 1 + L.kappa_source
@@ -1424,6 +1054,13 @@ PROOFS: dict[str, Callable[..., Proof]] = {
         published_terms,
         erratum,
         larger_than_one,
+        chain_point,
+        chain_jacobian,
+        chain_return,
+        chain_covariance,
+        chain_drift,
+        corner,
+        ratio_spread,
     )
 }
 """All proofs, by name, in the order in which they build on each other."""
