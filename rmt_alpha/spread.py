@@ -188,25 +188,26 @@ class Fluctuations(Law):
         array = self.checked_alpha(alpha, infinite=infinite and K == 1)
         if K == 1:
             array = array[..., None]
-        a = np.concatenate([np.ones((*array.shape[:-1], 1)), array], axis=-1)
+        i, j = np.triu_indices(K + 1)
+        absent = (self.numbers == 0.0) & (np.diagonal(self.cov, axis1=-2, axis2=-1) == 0.0)
+        forgotten = absent[..., 1 : K + 1] & absent[..., K + 1 :][..., i == j][..., 1:]
+        a = np.ones((*np.broadcast_shapes(array.shape, forgotten.shape)[:-1], K + 1))
+        a[..., 1:] = np.where(forgotten, 0.0, array)  # sources without a say, whatever their α
         if infinite:
             largest = np.abs(a).max(axis=-1, keepdims=True)
             endless = np.isinf(largest)
             a = np.where(endless, np.where(np.isinf(a), np.sign(a), 0.0), a / np.where(endless, 1.0, largest))
-        i, j = np.triu_indices(K + 1)
-        of_mean = np.concatenate([a, np.zeros((*a.shape[:-1], len(i)))], axis=-1)
-        of_variance = np.concatenate([np.zeros_like(a), np.where(i == j, 1.0, 2.0) * a[..., i] * a[..., j]], axis=-1)
 
         def along(u: FloatArray, v: FloatArray) -> FloatArray:
             return np.asarray(np.einsum("...i,...ij,...j->...", u, self.cov, v))
 
-        forms = [
-            (vector * numbers).sum(axis=-1)
-            for numbers in (self.numbers, self.bias)
-            for vector in (of_mean, of_variance)
-        ]
-        m, v, b_m, b_v = forms
-        A, B, D = along(of_mean, of_mean), along(of_mean, of_variance), along(of_variance, of_variance)
+        with np.errstate(over="ignore", invalid="ignore"):
+            of_mean = np.concatenate([a, np.zeros((*a.shape[:-1], len(i)))], axis=-1)
+            products = np.where(i == j, 1.0, 2.0) * a[..., i] * a[..., j]
+            of_variance = np.concatenate([np.zeros_like(a), products], axis=-1)
+            m, v = (of_mean * self.numbers).sum(axis=-1), (of_variance * self.numbers).sum(axis=-1)
+            b_m, b_v = (of_mean * self.bias).sum(axis=-1), (of_variance * self.bias).sum(axis=-1)
+            A, B, D = along(of_mean, of_mean), along(of_mean, of_variance), along(of_variance, of_variance)
         return m, v, A, B, D, b_m, b_v
 
     def _ratio(self, alpha: ArrayLike | None) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -12,6 +12,7 @@ from scipy import optimize, stats
 
 import rmt_alpha as ra
 from rmt_alpha import MarginLaw, RiskLaw
+from rmt_alpha.laws import is_positive
 
 INF = np.inf
 
@@ -599,3 +600,33 @@ def test_indefinite_covariances_are_refused_at_every_scale(cov):
 def test_nothing_to_gain_is_a_coin():
     for mean in ([0.0, 0.0], [-0.5, 0.0], [0.0, 0.0, 0.0], [-0.5, 0.0, 0.0]):
         assert MarginLaw(mean, np.eye(len(mean))).best_accuracy() == 0.5
+
+
+def test_positive_matrices_are_told_from_the_others():
+    cases = [
+        ([[1.0, 0.5], [0.5, 1.0]], True),
+        ([[1.0, 1.0], [1.0, 1.0]], True),
+        ([[1.0, 1.0 + 1e-12], [1.0 + 1e-12, 1.0]], True),  # rounding
+        ([[1.0, 1.0 + 1e-8], [1.0 + 1e-8, 1.0]], False),
+        ([[1.0, -1.1], [-1.1, 1.0]], False),
+        ([[-1e-300, 0.0], [0.0, 1.0]], False),
+        ([[0.0, 0.0], [0.0, 1.0]], True),
+        ([[0.0, 1e-300], [1e-300, 1.0]], False),
+        ([[0.0, 0.0], [0.0, 0.0]], True),
+        ([[1e-200, 0.9e-50], [0.9e-50, 1e100]], True),  # units do not matter
+        ([[1e-200, 1.1e-50], [1.1e-50, 1e100]], False),
+        ([[1e-300, 1e200], [1e200, 1.0]], False),
+        ([[INF, 0.0], [0.0, 1.0]], False),
+        ([[1.0, np.nan], [np.nan, 1.0]], False),
+    ]
+    matrices, good = np.array([case[0] for case in cases]), np.array([case[1] for case in cases])
+    np.testing.assert_array_equal(is_positive(matrices), good)
+    np.testing.assert_array_equal(is_positive(matrices.reshape(7, 2, 2, 2)), good.reshape(7, 2))
+    for matrix, want in zip(matrices, good, strict=True):
+        assert is_positive(matrix) == want
+    three = np.array([[1.0, 0.9, 0.9], [0.9, 1.0, 0.1], [0.9, 0.1, 1.0]])  # pairs are, all three are not
+    assert not is_positive(three)
+    assert is_positive(three * 0.5 + 0.5 * np.eye(3))
+    assert is_positive(np.zeros((0, 2, 2))).shape == (0,)
+    assert is_positive(np.array([[2.0]]))
+    assert not is_positive(np.array([[-2.0]]))

@@ -352,3 +352,32 @@ def test_features_in_absurdly_different_units_are_refused():
         Transfer.from_data(None, None, X * units, y, gamma=0.1, source_coef=np.ones(20))
     with pytest.raises(ValueError, match="X_source, y_source: the features' standard deviations must be within"):
         Transfer.from_data(X * units, y, X, y, gamma=0.1, gamma_source=1.0)
+
+
+ISOTROPIC = [RidgeSource(GaussianMixture(np.full(P, 0.4), 2.0, 0.2), 60, 0.5), FixedSource(np.ones(P) / P)]
+
+
+@pytest.mark.parametrize("k", [0, 1, 2])
+def test_fluctuations_are_around_the_law(k):
+    several = Transfer(NEW, n=20, gamma=0.3, sources=ISOTROPIC[:k])
+    spread, law = several.fluctuations(), several.margin_law()
+    assert spread.shape == ()
+    assert spread.n_sources == k
+    np.testing.assert_array_equal(spread.law.mean, law.mean)
+    np.testing.assert_array_equal(spread.law.cov, law.cov)
+    assert (spread.std > 0.0).all()
+    corrected = several.margin_law(order=2)
+    np.testing.assert_array_equal(corrected.mean, law.mean + spread.bias[: k + 1])
+    np.testing.assert_array_equal(corrected.cov[0], law.cov[0] + spread.bias[k + 1 : 2 * k + 2])
+    assert not np.array_equal(corrected.cov, law.cov)
+
+
+def test_order_is_checked_and_other_covariances_have_no_second_one():
+    with pytest.raises(ValueError, match="order must be 1 or 2, got 3"):
+        Transfer(NEW, 20, 0.3).margin_law(order=3)
+    for change in ({"target": OLD}, {"sources": [RidgeSource(OLD, 5, 0.1)]}):
+        other = Transfer(**{"target": NEW, "n": 20, "gamma": 0.3} | change)
+        assert np.isfinite(other.margin_law().cov).all()
+        for method in (other.fluctuations, lambda other=other: other.margin_law(order=2)):
+            with pytest.raises(ValueError, match="covariance must be a positive multiple of the identity"):
+                method()

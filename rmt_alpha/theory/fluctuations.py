@@ -54,8 +54,9 @@ variance ``‖v_⊥‖²(‖w̃‖² − a²)/p``. By THEORY §4 the target's nu
 the sources, quadratic in ``s_k = ⟨w̃_k, μ⟩``: covariance and bias follow from the chain rule.
 
 Cost: a few products of matrices of size k+4 for a problem, vectorised over arrays of problems. γ = 0 is allowed. V₀ₖ is
-of the size of γ, and the one number whose spread loses digits as γ → 0: it is good to about ``1e-9 √(V₀₀Vₖₖ)``. The
-expansion means something where ``nh ≫ k+q``. Reference: THEORY §8.
+of the size of γ, and the one number whose spread is a difference of larger terms: it counts as constant, as it is for
+γ = 0, where rounding would make up its standard deviation, below ``1e-7 √(V₀₀Vₖₖ/n)``. The expansion means something
+where ``nh ≫ k+q``. Reference: THEORY §8.
 """
 
 import math
@@ -75,6 +76,10 @@ from rmt_alpha.theory import closed_form
 
 _BLOCK = 2**11
 """Problems that are worked on together: some tens of MB."""
+
+
+_ROUNDING = 1e-14
+"""A variance that is smaller in units of the terms whose difference it is has no digits left."""
 
 
 # The chain.
@@ -502,11 +507,6 @@ def _spread(
     limit, bias, cov = _observed(ridge, norm, weights, norm, label_noise)
     if not K:
         return limit, bias, cov
-    penalised = ridge.rho * ridge.kappa > 0.0  # else w_0 is orthogonal to what is left of a source, in every draw
-    mixed = slice(K + 2, 2 * K + 2)  # V_01, …, V_0K
-    bias[:, mixed] *= penalised[:, None]
-    cov[:, mixed] *= penalised[:, None, None]
-    cov[:, :, mixed] *= penalised[:, None, None]
 
     at, products_bias, products_cov = _products(p, mean, sources)
     numbers, s = _upper(K + 1), norm[:, None] * weights[:, 0]
@@ -525,7 +525,13 @@ def _spread(
             through[:, row, b] += square * bend * s[:, a]
             bias[:, row] += square * bend * products_cov[:, a, b]
     bias += (through @ products_bias[..., None])[..., 0]
-    return limit, bias, cov + through @ products_cov @ np.swapaxes(through, 1, 2)
+    cov = cov + through @ products_cov @ np.swapaxes(through, 1, 2)
+    for a in range(1, K + 1):
+        row, size = numbers[0, a], limit[:, numbers[0, 0]] * limit[:, numbers[a, a]] / ridge.n
+        constant = ~(cov[:, row, row] > _ROUNDING * size)
+        bias[constant, row] = cov[constant, row] = 0.0
+        cov[constant, :, row] = 0.0
+    return limit, bias, cov
 
 
 # The problems.

@@ -455,3 +455,34 @@ def test_sizes_that_no_matrix_could_hold_are_drawn():
     run, law = ra.simulate(**problem, trials=2, seed=0), ra.margin_law(**problem)
     np.testing.assert_allclose(run.law.mean, np.broadcast_to(law.mean, (2, 2)), rtol=0.01)
     np.testing.assert_allclose(run.law.cov, np.broadcast_to(law.cov, (2, 2, 2)), rtol=0.01, atol=1e-3)
+
+
+@pytest.mark.parametrize("beta", [0.5, [0.2, 0.5, 0.9]])
+def test_fluctuations_are_those_of_the_trials(beta):
+    run = ra.simulate(beta, **SETTING, **SOURCE, trials=50, seed=3)
+    spread = run.fluctuations()
+    assert spread.shape == np.shape(beta)
+    for index in np.ndindex(spread.shape):
+        mean, cov = (getattr(run.law, name)[(slice(None), *index)] for name in ("mean", "cov"))
+        numbers = np.stack([*mean.T, cov[:, 0, 0], cov[:, 0, 1], cov[:, 1, 1]])
+        np.testing.assert_allclose(spread.cov[index], np.cov(numbers), rtol=1e-12)
+        np.testing.assert_allclose(spread.numbers[index], numbers.mean(axis=1), rtol=1e-12)
+    np.testing.assert_array_equal(spread.bias, 0.0)
+    estimate = run.five_numbers()
+    np.testing.assert_allclose(spread.numbers, estimate.value, rtol=1e-12)
+    np.testing.assert_allclose(spread.std / np.sqrt(50), estimate.stderr, rtol=1e-12)
+
+
+def test_fluctuations_of_every_noise_and_number_of_sources():
+    mixture = ra.GaussianMixture(np.linspace(0.1, 0.4, 20))
+    run = ra.Transfer(mixture, 10, 0.3).simulate(6, seed=1, noise="laplace", test_size=30)
+    assert run.fluctuations().names == ("M0", "V00")
+    several = ra.Transfer(mixture, 10, 0.3, [ra.FixedSource(np.ones(20)), ra.RidgeSource(mixture, 9, 0.2)])
+    spread = several.simulate(6, seed=1).fluctuations()
+    assert spread.n_sources == 2
+    assert spread.cov.shape == (9, 9)
+
+
+def test_one_trial_does_not_fluctuate():
+    with pytest.raises(ValueError, match="at least 2 trials, this simulation has 1"):
+        ra.simulate(0.5, **SETTING, trials=1, seed=3).fluctuations()
