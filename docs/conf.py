@@ -47,7 +47,14 @@ version = release = rmt_alpha.__version__
 
 extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax"]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "jupyter_execute", "_templates", "lora", "real_tasks"]  # the folders: parts of pages
+exclude_patterns = [
+    "_build",
+    "jupyter_execute",
+    "_templates",
+    "fluctuations",
+    "lora",
+    "real_tasks",
+]  # the folders: parts of pages
 
 # Pages. Notebooks run while their page is read, so that {eval} roles put computed numbers into the prose; an exception
 # in a cell stops the build, and so does anything written to standard error (a warning under -W).
@@ -77,7 +84,7 @@ numpydoc_validation_checks = {
 numpydoc_validation_exclude = {
     r"\.__getitem__$",
     # fields of named tuples have docstrings of Python's own
-    r"\.(checkpoint\.(Binding|Row)|equivalents\.EffectiveRidge)\.",
+    r"\.(checkpoint\.(Binding|Row)|equivalents\.EffectiveRidge|fluctuations\.(Chain|Ridge))\.(?!of|variances|drift)",
     r"\.(Sampler|Optimizer)$",  # and protocols a constructor
     # what layers and optimizers have in common is written once
     r"\.network\.\w+\.(forward|backward|parameter_gradients|parameters|update_penalty|load_state_dict)$",
@@ -98,8 +105,8 @@ html_theme_options = {
     "navigation_with_keys": False,
 }
 _PAGES = (
-    *("index", "optimal_alpha", "transfer", "estimation", "real_tasks", "real_features", "lora", "simulation"),
-    *("sweeps", "command_line", "theory", "derivation"),
+    *("index", "optimal_alpha", "fluctuations", "transfer", "estimation", "real_tasks", "real_features", "lora"),
+    *("simulation", "sweeps", "command_line", "theory", "derivation"),
 )
 html_sidebars = {page: [] for page in _PAGES}
 

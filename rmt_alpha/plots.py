@@ -11,12 +11,14 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm
 from numpy.typing import ArrayLike
+from scipy import special
 
 from rmt_alpha._validation import FloatArray, real, real_array
 from rmt_alpha.estimate import Estimate
 from rmt_alpha.estimation.held_out import HeldOutCurves, Prediction, Verdict
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.lora.training import History
+from rmt_alpha.spread import Fluctuations
 from rmt_alpha.theory.isotropic import accuracy, optimal_alpha
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -25,19 +27,30 @@ _NO_LOSS = 1e-12
 """A difference of accuracies that is rounding."""
 
 
-def accuracy_curve(ax: Axes, law: MarginLaw, alpha: ArrayLike, *, label: str = "theory", **style: Any) -> Axes:
+def accuracy_curve(
+    ax: Axes,
+    law: MarginLaw | Fluctuations,
+    alpha: ArrayLike,
+    *,
+    label: str = "theory",
+    coverage: float = 0.9,
+    **style: Any,
+) -> Axes:
     """Draw accuracy against α, with a star at α* and a cross where accuracy is ½.
 
     Parameters
     ----------
     ax : matplotlib.axes.Axes
         Where to draw.
-    law : MarginLaw
-        A single law of one source.
+    law : MarginLaw or Fluctuations
+        A single one of one source. With `Fluctuations` the curve is that of the limit, in a band which holds the
+        accuracy of a single draw with probability `coverage`, at each α.
     alpha : array_like
         Values of α, increasing.
     label : str, default "theory"
         Name in the legend.
+    coverage : float, default 0.9
+        Of the band, above 0 and below 1. In the legend it is named once for all curves: "90 % of draws".
     **style
         Passed to ``ax.plot``.
 
@@ -46,6 +59,11 @@ def accuracy_curve(ax: Axes, law: MarginLaw, alpha: ArrayLike, *, label: str = "
     matplotlib.axes.Axes
         `ax`.
 
+    Raises
+    ------
+    ValueError
+        If `alpha` is not finite, or `coverage` not between 0 and 1. Nothing is drawn then.
+
     Examples
     --------
     >>> from matplotlib.figure import Figure
@@ -53,13 +71,16 @@ def accuracy_curve(ax: Axes, law: MarginLaw, alpha: ArrayLike, *, label: str = "
     >>> ax = accuracy_curve(Figure().subplots(), ra.margin_law(0.8, 200, 400, 0.1), np.linspace(-1, 3, 50))
     >>> ax.get_ylabel()
     'accuracy'
+    >>> ax = accuracy_curve(ax, ra.fluctuations(0.8, 50, 100, 0.1), np.linspace(-1, 3, 50), label="fewer samples")
+    >>> ax.get_legend_handles_labels()[1]
+    ['theory', 'fewer samples', '90 % of draws']
     """
-    grid = real_array("alpha", alpha)
-    (line,) = ax.plot(grid, law.accuracy(grid), label=label, **style)
-    best, worst = law.optimal_alpha(), law.worst_alpha()
-    colour = line.get_color()
+    grid, limit = real_array("alpha", alpha), _limit(law)
+    band = law.accuracy_interval(grid, coverage) if isinstance(law, Fluctuations) else None
+    colour = _curve(ax, grid, limit.accuracy(grid), band, coverage, {"label": label, **style})
+    best, worst = limit.optimal_alpha(), limit.worst_alpha()
     if grid[0] <= best <= grid[-1]:
-        ax.plot(best, law.accuracy(best), "*", color=colour, markersize=11, markeredgecolor="black", zorder=4)
+        ax.plot(best, limit.accuracy(best), "*", color=colour, markersize=11, markeredgecolor="black", zorder=4)
     if grid[0] <= worst <= grid[-1]:
         ax.plot(worst, 0.5, "x", color=colour, markersize=7, zorder=4)
     ax.set_xlabel(r"$\alpha$")
@@ -67,18 +88,31 @@ def accuracy_curve(ax: Axes, law: MarginLaw, alpha: ArrayLike, *, label: str = "
     return ax
 
 
-def risk_curve(ax: Axes, law: MarginLaw, alpha: ArrayLike, *, label: str = "theory", **style: Any) -> Axes:
+def risk_curve(
+    ax: Axes,
+    law: MarginLaw | Fluctuations,
+    alpha: ArrayLike,
+    *,
+    label: str = "theory",
+    coverage: float = 0.9,
+    **style: Any,
+) -> Axes:
     """Draw squared risk against α, with a star at its minimum.
 
     Parameters
     ----------
-    ax, law, alpha, label, **style
-        As in `accuracy_curve`.
+    ax, law, alpha, label, coverage, **style
+        As in `accuracy_curve`. The band takes the risk of a draw for Gaussian around the limit, and ends at 0.
 
     Returns
     -------
     matplotlib.axes.Axes
         `ax`.
+
+    Raises
+    ------
+    ValueError
+        As in `accuracy_curve`.
 
     Examples
     --------
@@ -88,18 +122,46 @@ def risk_curve(ax: Axes, law: MarginLaw, alpha: ArrayLike, *, label: str = "theo
     >>> ax.get_ylabel()
     'squared risk'
     """
-    grid = real_array("alpha", alpha)
-    (line,) = ax.plot(grid, law.risk(grid), label=label, **style)
-    best = law.risk_optimal_alpha()
+    grid, limit, band = real_array("alpha", alpha), _limit(law), None
+    middle = np.asarray(limit.risk(grid))
+    if isinstance(law, Fluctuations):
+        share = real("coverage", coverage, 0.0, 1.0, open_low=True, open_high=True)
+        half = special.ndtri(0.5 + 0.5 * share) * np.asarray(law.risk_std(grid))
+        band = np.maximum(middle - half, 0.0), middle + half
+    colour = _curve(ax, grid, middle, band, coverage, {"label": label, **style})
+    best = limit.risk_optimal_alpha()
     if grid[0] <= best <= grid[-1]:
-        ax.plot(best, law.risk(best), "*", color=line.get_color(), markersize=11, markeredgecolor="black", zorder=4)
+        ax.plot(best, limit.risk(best), "*", color=colour, markersize=11, markeredgecolor="black", zorder=4)
     ax.set_xlabel(r"$\alpha$")
     ax.set_ylabel("squared risk")
     return ax
 
 
-def estimates(ax: Axes, alpha: ArrayLike, estimate: Estimate, *, label: str = "simulation", **style: Any) -> Axes:
-    """Draw Monte-Carlo means with bars of two standard errors.
+def _limit(law: MarginLaw | Fluctuations) -> MarginLaw:
+    return law.law if isinstance(law, Fluctuations) else law
+
+
+def _curve(ax: Axes, x: FloatArray, y: Any, band: Any, coverage: float, style: dict[str, Any]) -> Any:
+    """Draw a curve, and the band of single draws if there is one; return the colour."""
+    (line,) = ax.plot(x, y, **style)
+    colour = line.get_color()
+    if band is not None:
+        label = f"{100.0 * coverage:.6g} % of draws"
+        named = label in ax.get_legend_handles_labels()[1]
+        ax.fill_between(x, *band, color=colour, alpha=0.18, linewidth=0, label="_" if named else label)
+    return colour
+
+
+def estimates(
+    ax: Axes,
+    alpha: ArrayLike,
+    estimate: Estimate,
+    *,
+    label: str = "simulation",
+    spread: ArrayLike | None = None,
+    **style: Any,
+) -> Axes:
+    """Draw Monte-Carlo means with bars of two standard errors, and the spread of the draws behind them.
 
     Parameters
     ----------
@@ -111,6 +173,9 @@ def estimates(ax: Axes, alpha: ArrayLike, estimate: Estimate, *, label: str = "s
         Means and standard errors.
     label : str, default "simulation"
         Name in the legend.
+    spread : array_like, shape (2, ...), optional
+        Two ends per entry of `estimate`, such as ``run.quantile(alpha, [0.05, 0.95])``: where single draws lie, a pale
+        bar without caps, much longer than the error of their mean.
     **style
         Passed to ``ax.errorbar``.
 
@@ -119,17 +184,30 @@ def estimates(ax: Axes, alpha: ArrayLike, estimate: Estimate, *, label: str = "s
     matplotlib.axes.Axes
         `ax`.
 
+    Raises
+    ------
+    ValueError
+        If `spread` does not have two ends for each entry. Nothing is drawn then.
+
     Examples
     --------
     >>> from matplotlib.figure import Figure
     >>> import rmt_alpha as ra
     >>> run = ra.simulate(0.8, 20, 40, 0.1, trials=10, seed=0)
-    >>> ax = estimates(Figure().subplots(), [0, 1], run.accuracy([0, 1]))
-    >>> len(ax.containers)
-    1
+    >>> ax = estimates(Figure().subplots(), [0, 1], run.accuracy([0, 1]), spread=run.quantile([0, 1], [0.05, 0.95]))
+    >>> len(ax.containers), len(ax.collections[-1].get_segments())
+    (1, 2)
     """
+    ends = None if spread is None else real_array("spread", spread)
+    if ends is not None and ends.shape != (2, *np.shape(estimate.value)):
+        wanted = (2, *np.shape(estimate.value))
+        raise ValueError(f"spread must have shape {wanted}, two ends for each estimate, got {ends.shape}")
     bars: dict[str, Any] = {"fmt": "o", "markersize": 4, "capsize": 2, **style}
-    ax.errorbar(alpha, estimate.value, yerr=2 * np.asarray(estimate.stderr), label=label, **bars)
+    drawn = ax.errorbar(alpha, estimate.value, yerr=2 * np.asarray(estimate.stderr), label=label, **bars)
+    if ends is not None:
+        colour = drawn.lines[2][0].get_colors()
+        low, high = ends
+        ax.vlines(np.asarray(alpha), low, high, colors=colour, alpha=0.4, linewidth=1.0, zorder=1.5)
     return ax
 
 

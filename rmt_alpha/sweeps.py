@@ -8,7 +8,8 @@ in step with something else). These experiments are counted in the order of the 
 ``spawn_key + (i,)`` of the sweep's seed, so that each can be repeated alone.
 
 The standard score ``z = (simulated − theoretical accuracy)/stderr`` is not free of bias: theory is the limit of large n
-and p, off by O(1/n), and enough trials make that show. `rmt_alpha.comparison` allows for it.
+and p, off by O(1/n), and enough trials make that show. With ``order=2`` it is the mean accuracy of draws to
+second order (THEORY §8), off by O(1/n²). `rmt_alpha.comparison` allows for both.
 
 This module stands beside the rooms because it sees two of them, theory and simulation. It is not called ``sweep`` lest
 the module hide the function of that name in the package.
@@ -36,7 +37,8 @@ from rmt_alpha.simulation.dense import Dense
 from rmt_alpha.simulation.experiment import Simulation, sampler_of
 from rmt_alpha.simulation.noise import GAUSSIAN, Noise
 from rmt_alpha.simulation.runner import Job, run
-from rmt_alpha.theory.isotropic import accuracy, optimal_alpha, risk, worst_alpha
+from rmt_alpha.theory.fluctuations import checked_order, fluctuations
+from rmt_alpha.theory.isotropic import margin_law, optimal_alpha, worst_alpha
 
 ARGUMENTS = tuple(f.name for f in fields(Isotropic) if f.init)
 """The arguments of a problem, each of which can be an axis."""
@@ -59,6 +61,7 @@ _MEANINGS = {
     "worst_alpha": "worst α, theory",
     "accuracy": "accuracy, theory",
     "risk": "risk, theory",
+    "mean_accuracy": "mean accuracy of draws, theory to second order",
     "simulated_accuracy": "accuracy, simulated",
     "stderr_accuracy": "standard error of the simulated accuracy",
     "simulated_risk": "risk, simulated",
@@ -84,6 +87,9 @@ class Sweep:
     standard errors, in which the theory's own O(1/n) bias shows when there are many trials; trials; and method. What is
     taken at α* is nan where there is no α*.
 
+    Of order 2, theory's quantities are those of the mean numbers of a draw, M and V. The mean of the draws' accuracies
+    is another number again, by the curvature of Φ: mean_accuracy, which z then takes for the theory, off by O(1/n²).
+
     Parameters
     ----------
     dims : tuple of str
@@ -99,6 +105,8 @@ class Sweep:
         Law of the noise that was simulated.
     seed : SeedSequence or None
         Reproduces the sweep; None if nothing was simulated.
+    order : {1, 2}, default 1
+        Of theory's quantities: 1 the limit of many samples and dimensions, 2 with its O(1/n) correction.
     """
 
     dims: tuple[str, ...]
@@ -107,6 +115,7 @@ class Sweep:
     simulations: tuple[Simulation, ...] = ()
     noise: Noise = GAUSSIAN
     seed: np.random.SeedSequence | None = None
+    order: int = 1
 
     def __post_init__(self) -> None:
         for _, array in (*self.coords.values(), *self.data.values()):
@@ -126,7 +135,7 @@ class Sweep:
     def __repr__(self) -> str:
         axes = ", ".join(f"{dim}: {n}" for dim, n in zip(self.dims, self.shape, strict=True))
         how = f"trials={self.trials}, entropy={self.seed.entropy}" if self.seed is not None else "theory alone"
-        return f"Sweep({axes}; {how})"
+        return f"Sweep({axes}; {how}{', order=2' if self.order == 2 else ''})"
 
     def _repr_html_(self) -> str | None:
         """Show the table in a notebook, where pandas is there to draw it."""
@@ -205,14 +214,14 @@ class Sweep:
         -------
         xarray.Dataset
             With the axes of `dims`; the arguments and alpha are coordinates, and what does not depend on an axis has
-            none. Its attributes tell trials, noise and seed.
+            none. Its attributes tell trials, order, noise and seed.
 
         Raises
         ------
         ImportError
             If xarray is not installed: it comes with ``pip install 'rmt_alpha[table]'``.
         """
-        attributes: dict[str, Any] = {"rmt_alpha": rmt_alpha.__version__, "trials": self.trials}
+        attributes: dict[str, Any] = {"rmt_alpha": rmt_alpha.__version__, "trials": self.trials, "order": self.order}
         if self.seed is not None:
             attributes |= {"noise": self.noise.name, "entropy": str(self.seed.entropy)}
             attributes |= {"dof": self.noise.dof} if self.noise.dof is not None else {}
@@ -280,6 +289,7 @@ def sweep(
     label_noise: Any = 0.0,
     label_noise_source: Any = 0.0,
     alpha: Any = (0.0, 1.0, OPTIMAL),
+    order: int = 1,
     together: Iterable[Iterable[str]] = (),
     trials: int = 100,
     seed: Seed = None,
@@ -301,6 +311,9 @@ def sweep(
         sequences, in the order of the arguments.
     alpha : float, "optimal", or sequence of them, default (0, 1, "optimal")
         Scales of the source, the last axis. "optimal" is α* of theory at each point; ±inf the limit.
+    order : {1, 2}, default 1
+        Order of theory, as in `accuracy`: of optimal_alpha, worst_alpha, accuracy and risk, and of what is taken at α*.
+        2 adds the column mean_accuracy, which z is then measured from. It costs about 0.1 ms for a point.
     together : sequence of sequences of str, default ()
         Groups of arguments that vary in step, such as ``[("n", "p")]``: sequences of equal lengths, which share an axis
         at the place of the first of them.
@@ -349,7 +362,7 @@ def sweep(
     grid = _Grid(values, _axes(values, together))
     labels, numbers = _alphas(alpha)
     trials = integer("trials", trials, 0)
-    law = Noise(noise, dof)
+    order, law = checked_order(order), Noise(noise, dof)
     if trials == 0 and checkpoint is not None:
         raise ValueError("checkpoint needs trials of at least 1: theory alone has nothing to keep")
     dims, shape = (*grid.sizes, "alpha"), (*grid.sizes.values(), len(labels))
@@ -359,11 +372,11 @@ def sweep(
 
     coords = {**grid.coords(), "alpha": (("alpha",), labels)}
     if not trials:
-        return Sweep(dims, coords, _theory(grid, dims, numbers))
+        return Sweep(dims, coords, _theory(grid, dims, numbers, order), order=order)
     root = _root(seed, checkpoint)
     experiments = grid.experiments()
     jobs = _jobs(experiments, method, law, test_size, root)
-    data = _theory(grid, dims, numbers)
+    data = _theory(grid, dims, numbers, order)
     records = run(jobs, trials, executor=executor, workers=workers, progress=progress, checkpoint=checkpoint)
     for record in records:
         for array in record.values():
@@ -372,13 +385,14 @@ def sweep(
         Simulation(MarginLaw._trusted(record["mean"], record["cov"]), experiment, job.root, record.get("margins"))
         for record, experiment, job in zip(records, experiments, jobs, strict=True)
     )
-    alphas, theory = (np.broadcast_to(_lift(data[name], dims), shape) for name in ("alpha_value", "accuracy"))
+    mean = "accuracy" if order == 1 else "mean_accuracy"
+    alphas, theory = (np.broadcast_to(_lift(data[name], dims), shape) for name in ("alpha_value", mean))
     simulated = _estimates(simulations, alphas, shared=grid.shared)
     simulated["z"] = _scores(theory, simulated["simulated_accuracy"], simulated["stderr_accuracy"])
     methods = np.array([job.sampler.specification["method"] for job in jobs]).reshape(tuple(grid.outer.values()))
     data |= {name: (dims, array) for name, array in simulated.items()}
     data |= {"trials": ((), np.array(trials)), "method": (tuple(grid.outer), methods)}
-    return Sweep(dims, coords, data, simulations, law, root)
+    return Sweep(dims, coords, data, simulations, law, root, order)
 
 
 # The grid.
@@ -506,22 +520,31 @@ def _lift(variable: _Variable, dims: tuple[str, ...]) -> NDArray[Any]:
 # Theory.
 
 
-def _theory(grid: _Grid, dims: tuple[str, ...], numbers: FloatArray) -> dict[str, _Variable]:
+def _theory(grid: _Grid, dims: tuple[str, ...], numbers: FloatArray, order: int) -> dict[str, _Variable]:
     """Return what theory says on the grid; at α*, nan where there is none."""
     problem: dict[str, Any] = {
         name: _lift(variable, dims) for name, variable in grid.coords().items() if grid.values[name] is not None
     }
-    best, worst = np.asarray(optimal_alpha(**problem))[..., 0], np.asarray(worst_alpha(**problem))[..., 0]
+    if order == 1:
+        law, spread = margin_law(**problem), None
+        best, worst = np.asarray(optimal_alpha(**problem)), np.asarray(worst_alpha(**problem))
+    else:
+        spread = fluctuations(**problem)
+        law = spread.corrected_law
+        best, worst = np.asarray(law.optimal_alpha()), np.asarray(law.worst_alpha())
+    best, worst = best[..., 0], worst[..., 0]
     optimal = np.isnan(numbers)
     alpha = np.where(optimal, best[..., None], numbers)
     undefined = np.isnan(alpha)
     at = np.where(undefined, 0.0, alpha)
+    of_alpha = {"accuracy": law.accuracy, "risk": law.risk}
+    if spread is not None:
+        of_alpha["mean_accuracy"] = spread.mean_accuracy
     return {
         "alpha_value": (dims, alpha) if optimal.any() else (("alpha",), numbers),
         "optimal_alpha": (dims[:-1], best),
         "worst_alpha": (dims[:-1], worst),
-        "accuracy": (dims, np.where(undefined, math.nan, accuracy(at, **problem))),
-        "risk": (dims, np.where(undefined, math.nan, risk(at, **problem))),
+        **{name: (dims, np.where(undefined, math.nan, value(at))) for name, value in of_alpha.items()},
     }
 
 

@@ -98,6 +98,14 @@ def run(script, arguments, folder):
             "robust − first rule",
         ),
         ("rules_on_the_model.py", ["--draws", "2", "--settings", "1"], "theory-cov"),
+        (
+            "fluctuations.py",
+            [
+                *("all", "--draws-spread", "20", "--draws-small", "150", "--draws-coverage", "40"),
+                *("--draws-order", "40", "--draws-slope", "3", "--repeats", "1", "--docs", "a"),
+            ],
+            "A grid of 10⁴ problems",
+        ),
         ("leave_one_out.py", ["--shapes", "20x30", "30x20", "--repeats", "1"], "path / SVD"),
     ],
 )

@@ -16,7 +16,7 @@ import pytest
 
 import rmt_alpha as ra
 from rmt_alpha import cli, symbolic
-from rmt_alpha.cli import _fit, _lora, _shared, _tasks
+from rmt_alpha.cli import _fit, _lora, _shared, _tasks, _theory
 
 PROBLEM = ["--beta", "0.8", "--n", "60", "--p", "90", "--gamma", "0.2", "--n-source", "100", "--gamma-source", "0.5"]
 SETTING = {"beta": 0.8, "n": 60, "p": 90, "gamma": 0.2, "n_source": 100, "gamma_source": 0.5}
@@ -74,6 +74,32 @@ def test_demo_json(run, tmp_path):
     assert data["results"][2]["optimal_alpha"] == pytest.approx(7.471, abs=5e-4)
     assert len(data["results"][0]["accuracies"]) == 3
     assert "<svg" in (tmp_path / "picture.svg").read_text(encoding="utf-8")
+    entry = data["results"][2]["accuracies"][2]
+    assert entry["spread"] == pytest.approx(entry["stderr"] * np.sqrt(10.0))
+    std = ra.accuracy_std(data["results"][2]["optimal_alpha"], 0.9, **data["setting"])
+    assert entry["predicted_spread"] == pytest.approx(std, rel=1e-12)
+    assert data["spreads_agree"] is True
+    assert f"one draw is off by {entry['spread']:.2g}, the mean of 10 draws by {entry['stderr']:.2g}" in data["summary"]
+
+
+def test_demo_draws_the_band_and_the_errors_of_the_mean(run, monkeypatch):
+    from matplotlib.figure import Figure
+
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    out = run("demo", "--trials", 10)[1]
+    assert max(map(len, out.splitlines())) <= 120
+    (ax,) = figures[0].axes
+    named = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert named.count("90 % of draws") == 1
+    assert "mean of 10 ± 2 s.e." in named
+    assert len(ax.containers) == 3
+    bands = [c for c in ax.collections if c.get_alpha() is not None]
+    assert len(bands) == 3
+    setting = {"n": 40, "p": 1000, "gamma": 0.1, "mu": 0.8, "mu_perp": 0.8, "n_source": 5000, "gamma_source": 5.0}
+    low, high = ra.fluctuations(0.9, **setting).accuracy_interval(ax.lines[0].get_xdata(), 0.9)
+    drawn = bands[2].get_paths()[0].get_extents()
+    assert (drawn.ymin, drawn.ymax) == pytest.approx((low.min(), high.max()))
 
 
 def test_optimal_says_what_the_functions_say(run):
@@ -86,6 +112,26 @@ def test_optimal_says_what_the_functions_say(run):
     assert data["accuracy_optimal"] == [law.best_accuracy()]
     status, out, _ = run("optimal", *PROBLEM)
     assert f"{ra.optimal_alpha(**SETTING):.4f}" in out
+
+
+def test_optimal_says_how_far_single_draws_are_off(run):
+    data, spread = strict_json(run("optimal", *PROBLEM, "--json")[1]), ra.fluctuations(**SETTING)
+    best = ra.optimal_alpha(**SETTING)
+    assert data["accuracy_0_std"] == pytest.approx([spread.accuracy_std(0.0)], rel=1e-12)
+    assert data["accuracy_1_std"] == pytest.approx([spread.accuracy_std(1.0)], rel=1e-12)
+    assert data["accuracy_optimal_std"] == pytest.approx([spread.accuracy_std(best)], rel=1e-12)
+    assert data["optimal_alpha_std"] == pytest.approx([spread.optimal_alpha_std()], rel=1e-12)
+    out = run("optimal", *PROBLEM)[1]
+    assert f"{best:.4f} ± {spread.optimal_alpha_std():.4f}" in out
+    assert f"{ra.accuracy(1.0, **SETTING):.4f} ± {spread.accuracy_std(1.0):.4f}" in out
+    assert max(map(len, out.splitlines())) <= 120
+    second = strict_json(run("optimal", *PROBLEM, "--order", 2, "--json")[1])
+    assert second["optimal_alpha"] == [ra.optimal_alpha(**SETTING, order=2)]
+    assert second["worst_alpha"] == [ra.worst_alpha(**SETTING, order=2)]
+    assert second["accuracy_1"] == [ra.accuracy(1.0, **SETTING, order=2)]
+    undefined = strict_json(run("optimal", "--beta", 0.8, "--n", 400, "--p", 200, "--gamma", 0, "--json")[1])
+    assert undefined["optimal_alpha_std"] == undefined["accuracy_optimal_std"] == [None]
+    assert undefined["accuracy_1_std"][0] > 0.0
 
 
 def test_optimal_at_several_beta_with_simulation(run):
@@ -113,6 +159,13 @@ def test_curve_prints_writes_and_draws(run, tmp_path):
     assert [float(row["alpha"]) for row in rows] == [-2, -1, 0, 1, 2]
     assert float(rows[4]["accuracy"]) == ra.accuracy(2.0, **SETTING)
     assert float(rows[4]["risk"]) == ra.risk(2.0, **SETTING)
+    spread = ra.fluctuations(**SETTING)
+    assert float(rows[4]["accuracy_std"]) == pytest.approx(spread.accuracy_std(2.0), rel=1e-12)
+    assert float(rows[4]["risk_std"]) == pytest.approx(spread.risk_std(2.0), rel=1e-12)
+    rows = list(csv.DictReader(run(*arguments, "--order", 2)[1].splitlines()))
+    assert float(rows[4]["accuracy"]) == ra.accuracy(2.0, **SETTING, order=2)
+    assert float(rows[4]["risk"]) == ra.risk(2.0, **SETTING, order=2)
+    assert (_theory._between(SETTING, 2).bias == 0.0).all()  # it is in the law, and must not shift the band twice
 
     assert run(*arguments, "--trials", 4, "--out", "curve.csv")[0] == 0
     with (tmp_path / "curve.csv").open(encoding="utf-8") as file:
@@ -146,13 +199,42 @@ def test_compare_agrees_and_says_so(run):
     assert "Theory and simulation agree" in out
     data = strict_json(run("compare", *PROBLEM, "--trials", 60, "--alpha", 0.5, "--json")[1])
     assert [row["quantity"] for row in data["rows"]][-1] == "accuracy(0.5)"
+    last = data["rows"][-1]
+    assert last["spread"] == pytest.approx(last["stderr"] * np.sqrt(60.0))
+    assert last["predicted_spread"] == pytest.approx(ra.accuracy_std(0.5, **SETTING), rel=1e-12)
+    assert data["spreads_agree"] is True
+    assert max(map(len, out.splitlines())) <= 120
+    header = out.splitlines()[0]
+    assert header.index("± s.e.") < header.index("± one draw") < header.index("predicted") < header.index("allowance")
+    assert "the mean of 60 draws by" in " ".join(out.split())
+
+
+def test_compare_to_second_order(run):
+    status, out, _ = run("compare", *PROBLEM, "--trials", 60, "--order", 2, "--json")
+    data = strict_json(out)
+    assert status == 0
+    assert data["order"] == 2
+    assert data["rows"][0]["theory"] == ra.margin_law(**SETTING, order=2).mean[0]
+    assert data["rows"][-1]["allowance"] < 0.004
+    assert "O(1/n²)" in run("compare", *PROBLEM, "--trials", 60, "--order", 2)[1]
+    assert run("compare", *PROBLEM, "--order", 3)[0] == 2
+
+
+def test_compare_finds_a_wrong_spread_with_status_1(run, monkeypatch):
+    from rmt_alpha import comparison
+
+    monkeypatch.setattr(comparison, "fluctuations", lambda **k: ra.fluctuations(**k | {"n": 2000}))
+    status, out, _ = run("compare", *PROBLEM, "--trials", 60)
+    assert status == 1
+    assert "Theory and simulation agree" in out
+    assert "spreads DISAGREE" in " ".join(out.split())
 
 
 def test_compare_disagrees_with_status_1(run, monkeypatch):
     """A theory of another problem, as a broken formula would be."""
     from rmt_alpha import comparison
 
-    monkeypatch.setattr(comparison, "margin_law", lambda *a, **k: ra.margin_law(0.1, *a[1:], **k))
+    monkeypatch.setattr(comparison, "margin_law", lambda **k: ra.margin_law(**k | {"beta": 0.1}))
     status, out, _ = run("compare", *PROBLEM, "--trials", 60)
     assert status == 1
     assert "DISAGREE" in out
@@ -814,6 +896,11 @@ def test_sweep_of_theory_alone_keeps_no_trials(run, tmp_path, sweep_file):
     assert "no trials" in out
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.csv", "sweep.toml"]
     assert "simulated_accuracy" not in read_csv(tmp_path / "a.csv")[0]
+    sweep_file.write_text(GRID.replace("seed = 3", "order = 2"), encoding="utf-8")
+    assert run("sweep", sweep_file, "--out", "b.sqlite", "--trials", 0)[0] == 0
+    row = read_csv(tmp_path / "b.csv")[0]
+    setting = {name: float(row[name]) for name in ("beta", "n", "p", "gamma", "n_source", "gamma_source")}
+    assert float(row["accuracy"]) == ra.accuracy(float(row["alpha_value"]), **setting, order=2)
 
 
 def test_sweep_ranges(run, tmp_path):

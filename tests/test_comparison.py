@@ -1,14 +1,19 @@
 """The verdict on theory and simulation: right when right, and able to say no."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import stats
 
 import rmt_alpha as ra
+from rmt_alpha import comparison as module
 from rmt_alpha.comparison import LEVEL, compare
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.problem import FixedSource, GaussianMixture, RidgeSource
 from rmt_alpha.simulation.experiment import Simulation
-from rmt_alpha.theory.isotropic import residual_fraction
+from rmt_alpha.spread import flatten
+from rmt_alpha.theory.isotropic import effective_ridge, residual_fraction
 from rmt_alpha.transfer import Transfer
 
 SETTING = {"beta": 0.6, "n": 40, "p": 60, "gamma": 0.3, "mu": 1.2, "mu_perp": 0.8}
@@ -412,3 +417,269 @@ def test_refusals_of_a_transfer(several):
         compare(interpolating.simulate(10, seed=0, workers=1))
     with pytest.raises(ValueError, match="these experiments are worth"):  # h = 0
         compare(interpolating.simulate(10, seed=0, workers=1), law=MarginLaw([1.0], [[1.0]]))
+
+
+# The spread between draws, beside the error of their mean.
+
+
+def test_spread_is_that_of_the_draws_and_of_the_theory(run):
+    alphas = [0.0, 2.5]
+    comparison, theory = compare(run, alphas), ra.fluctuations(**SETTING, **SOURCE)
+    draws = run.fluctuations().std
+    accuracies = run.law[:, None].accuracy(alphas).std(axis=0, ddof=1)
+    np.testing.assert_allclose(comparison.spread, [*draws, *accuracies], rtol=1e-12)
+    np.testing.assert_allclose(comparison.spread, comparison.stderr * 20.0, rtol=1e-14)
+    np.testing.assert_array_equal(comparison.predicted_spread, [*theory.std, *theory.accuracy_std(alphas)])
+    assert comparison.spreads_agree
+    error = module._relative_error(np.column_stack([flatten(run.law), run.law[:, None].accuracy(alphas)]), 0.0)
+    larger = np.maximum(comparison.spread, comparison.predicted_spread)
+    np.testing.assert_allclose(comparison.spread_stderr, larger * error, rtol=1e-12)
+    other = compare(run, alphas, law=ra.margin_law(**SETTING | {"gamma": 0.8}, **SOURCE))
+    np.testing.assert_array_equal(other.predicted_spread, comparison.predicted_spread)  # the package's own
+
+
+def test_standard_errors_of_spreads_take_long_tails_into_account():
+    """Repeated samples of known kurtosis: the standard deviation of the sample standard deviation."""
+    rng, T = np.random.default_rng(0), 1000
+    for sample, kurtosis in ((rng.standard_normal((T, 1500)), 3.0), (rng.gamma(2.0, size=(T, 1500)), 6.0)):
+        s = sample.std(axis=0, ddof=1)
+        exact = 0.5 * np.sqrt((kurtosis - (T - 3) / (T - 1)) / T)
+        assert s.std() / s.mean() == pytest.approx(exact, rel=0.06)
+        assert module._relative_error(sample, 0.0).mean() == pytest.approx(exact, rel=0.06)
+    few = rng.standard_normal((10, 5)) * [1e-200, 1.0, 1e200, 0.0, 1e-3]
+    error = module._relative_error(few, 0.0)
+    assert (error[[0, 1, 2, 4]] >= (1.0 - 1e-12) / np.sqrt(18.0)).all()  # no less than that of Gaussian draws
+    np.testing.assert_allclose(module._relative_error(few, 7.0) ** 2, error**2 + 7.0 / 40.0)
+    assert error[3] == pytest.approx(1.0 / np.sqrt(18.0), rel=1e-15)  # of a constant
+
+
+@pytest.mark.slow
+def test_spread_scores_have_the_size_they_claim():
+    """Where n is large, scores are nearly standard normal; and the verdict is seldom wrong."""
+    setting = {"n": 200, "p": 300, "gamma": 0.5, "n_source": 250, "gamma_source": 0.5, "label_noise": 0.1}
+    many = ra.simulate(0.6, **setting, trials=10_000, seed=0)
+    rows = [many.law[125 * k : 125 * (k + 1)] for k in range(80)]
+    found = [compare(replace(many, law=law), [0.0, 1.0]) for law in rows]
+    z = np.array([c.spread_z for c in found])
+    assert np.abs(z.mean(axis=0)).max() < 0.4
+    assert 0.75 < z.std(axis=0, ddof=1).min() < z.std(axis=0, ddof=1).max() < 1.15
+    assert all(c.spreads_agree for c in found)
+    assert np.abs(z).max() < found[0].threshold
+    first = found[0]
+    np.testing.assert_allclose(first.spread_z, (first.spread - first.predicted_spread) / first.spread_stderr)
+    assert (np.abs(first.spread_excess) <= np.abs(first.spread_z)).all()
+
+
+@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_a_wrong_spread_is_found(number, factor, middle):
+    _, comparison = middle
+    predicted, stderr = comparison.predicted_spread.copy(), comparison.spread_stderr.copy()
+    predicted[number] *= factor
+    stderr[number] *= max(factor, 1.0)
+    wrong = replace(comparison, predicted_spread=predicted, spread_stderr=stderr)
+    assert comparison.spreads_agree
+    assert not wrong.spreads_agree
+    assert np.argmax(np.abs(wrong.spread_excess)) == number
+    assert np.sign(wrong.spread_excess[number]) == (1.0 if factor < 1.0 else -1.0)
+    assert wrong.agrees  # a verdict of its own
+
+
+@pytest.fixture(scope="module")
+def middle():
+    run = ra.simulate(0.6, 100, 150, 0.5, n_source=120, gamma_source=0.5, trials=400, seed=0)
+    return run, compare(run, [0.0, 1.0])
+
+
+def test_forgotten_label_noise_is_found_in_the_spread(monkeypatch):
+    """The chance of the number of flips is most of the spread of M₀ where the mean is long; forget it."""
+    problem = {"n": 150, "p": 50, "gamma": 0.5, "mu": 3.0, "mu_perp": 3.0, "label_noise": 0.15}
+    run = ra.simulate(0.6, **problem, trials=400, seed=0)
+    assert compare(run).spreads_agree
+    true = module.fluctuations
+    monkeypatch.setattr(module, "fluctuations", lambda **e: true(**e | {"label_noise": 0.0}))
+    wrong = compare(run)
+    assert wrong.agrees
+    assert not wrong.spreads_agree
+
+
+def test_what_does_not_vary_has_score_0():
+    comparison = compare(ra.simulate(0.5, 30, 10, 0.0, trials=30, seed=0), [1.0])
+    assert comparison.predicted_spread[1] == comparison.spread_z[1] == comparison.spread_excess[1] == 0.0
+    assert comparison.spreads_agree
+    equal = replace(comparison, spread=comparison.predicted_spread * (1.0 + 1e-14) + 1e-14 * comparison.theory)
+    np.testing.assert_array_equal(equal.spread_z, 0.0)
+
+
+def test_spread_of_an_isotropic_transfer():
+    rng = np.random.default_rng(0)
+    mu, nu = rng.standard_normal((2, 60)) * 0.2
+    sources = [RidgeSource(GaussianMixture(nu, 0.5, 0.1), 90, 0.3), FixedSource(mu - nu)]
+    problem = Transfer(GaussianMixture(mu, 2.0, 0.05), 80, 0.4, sources)
+    run, alphas = problem.simulate(300, seed=0, workers=1), [[1.0, 0.5], [0.0, -1.0]]
+    comparison, theory = compare(run, alphas), problem.fluctuations()
+    np.testing.assert_array_equal(comparison.predicted_spread, [*theory.std, *theory.accuracy_std(alphas)])
+    assert comparison.spreads_agree
+    second = compare(run, alphas, order=2)
+    np.testing.assert_array_equal(second.theory[:3], problem.margin_law(order=2).mean)
+    np.testing.assert_array_equal(second.theory[-2:], theory.mean_accuracy(alphas))
+    assert second.agrees
+    bare = Transfer(problem.target, 80, 0.4)
+    comparison = compare(bare.simulate(50, seed=0, workers=1), order=2)
+    assert comparison.predicted_spread[-1] == bare.fluctuations().accuracy_std()
+    assert comparison.agrees
+    assert comparison.spreads_agree
+
+
+def test_allowances_of_second_order_and_of_spreads():
+    """Their formulas, in a Transfer and in the same problem among the isotropic ones, with label noise."""
+    n, p, N, gamma, gamma_s, noise = 60, 50, 80, 0.3, 0.8, 0.02
+    axes = np.eye(p)
+    source = RidgeSource(GaussianMixture(1.2 * axes[0], label_noise=0.03), N, gamma_s)
+    target = GaussianMixture(1.2 * 0.6 * axes[0] + 0.8 * axes[1], label_noise=noise)
+    one = Transfer(target, n, gamma, [source]).simulate(20, seed=0, workers=1)
+    problem = {"n": n, "p": p, "gamma": gamma, "mu": 1.2, "n_source": N, "gamma_source": gamma_s, "label_noise": noise}
+    problem["label_noise_source"] = 0.03
+    two = ra.simulate(0.6, **problem, trials=20, seed=0)
+    e0 = 1.0 / ((1 - 2 * noise) ** 2 * n * residual_fraction(n, p, gamma))
+    full = e0 + 1.0 / (0.94**2 * N * residual_fraction(N, p, gamma_s)) + 1.0 / p
+    spread, flips = ra.fluctuations(0.6, **problem), 1.0 / (n * noise * (1 - noise)) + 1.0 / (N * 0.03 * 0.97)
+    ratio, _, std = (float(x) for x in spread._ratio(1.5))
+    for run, inverse in ((one, None), (two, np.full(6, full))):
+        first, second = (compare(run, [1.5], order=order) for order in (1, 2))
+        if inverse is None:  # each row has a bias of its own
+            bias = module._transfer_bias(run.experiment)
+            assert bias[0] == pytest.approx(e0)
+            inverse = np.array([bias[0], bias[1], bias[0], bias[1], bias[1], bias[1]]) + 1.0 / p
+            base = 0.1 * bias[1]
+        else:
+            base = 0.1 * full
+        np.testing.assert_allclose(second.allowance[:5], first.allowance[:5] * inverse[:5], rtol=1e-12)
+        more = (ratio**2 + flips) * std**2 * abs(spread.mean_accuracy(1.5) - spread.law.accuracy(1.5))
+        assert more < 0.1 * base
+        np.testing.assert_allclose(second.allowance[5], base * min(1.0, 3.0 * inverse[5]) + more, rtol=1e-9)
+        factors = np.array([1.5, 1.5, 1.5, 4.0, 8.0])
+        np.testing.assert_allclose(first.spread_allowance[:5], factors * inverse[:5] * spread.std, rtol=1e-9)
+        last = 0.8 * std * inverse[5] + flips * std**2 * spread.accuracy_std(1.5)
+        np.testing.assert_allclose(first.spread_allowance[5], last, rtol=1e-9)
+        np.testing.assert_array_equal(second.spread_allowance, first.spread_allowance)
+
+
+def test_where_theory_knows_no_spread(several):
+    for run in (several, ra.simulate(**SETTING, **SOURCE, trials=20, seed=0, noise="rademacher", test_size=30)):
+        comparison = compare(run)
+        for nothing in (comparison.predicted_spread, comparison.spread_z, comparison.spread_excess):
+            assert np.isnan(nothing).all()
+        assert np.isfinite(comparison.spread).all()
+        assert comparison.spreads_agree  # with all that there is
+        with pytest.raises(ValueError, match="order must be 1"):
+            compare(run, order=2)
+
+
+# Second order.
+
+
+def test_second_order_compares_with_means_over_draws(run):
+    comparison, spread = compare(run, [0.0, 2.5], order=2), ra.fluctuations(**SETTING, **SOURCE)
+    law = ra.margin_law(**SETTING, **SOURCE, order=2)
+    numbers = [*law.mean, law.cov[0, 0], law.cov[0, 1], law.cov[1, 1]]
+    np.testing.assert_array_equal(comparison.theory, [*numbers, *spread.mean_accuracy([0.0, 2.5])])
+    assert (comparison.order, compare(run).order) == (2, 1)
+    assert comparison.agrees
+
+
+@pytest.mark.slow
+def test_second_order_sees_a_bias_that_first_order_allows_for():
+    """Many trials, so that the O(1/n) error of the limit is well beyond chance."""
+    run = ra.simulate(0.6, 60, 40, 0.1, mu=1.2, mu_perp=0.8, n_source=75, gamma_source=0.1, trials=20_000, seed=0)
+    first, second = (compare(run, [0.0, 1.0, 3.0], order=order) for order in (1, 2))
+    assert np.abs(first.z).max() > 10.0
+    assert first.agrees
+    assert second.agrees
+    assert np.abs(second.z).max() < 4.0
+    assert not replace(second, theory=first.theory).agrees  # the bias dropped
+    assert (second.allowance < 0.25 * first.allowance).all()
+
+
+@pytest.mark.slow
+def test_second_order_sees_a_small_erratum_that_first_order_allows_for():
+    """The published squared length of the source, where it has so many samples that it is off by a few per cent."""
+    n, p, gamma, N, gamma_s, mu2 = 60, 80, 1.0, 5000, 0.1, 2.25
+    run = ra.simulate(0.6, n, p, gamma, mu=1.5, n_source=N, gamma_source=gamma_s, trials=2000, seed=0)
+    kappa, h = effective_ridge(N, p, gamma_s), residual_fraction(N, p, gamma_s)
+    lam = mu2 + 1.0 + kappa
+    correct = (mu2 / lam**2 + (1.0 - h) * (1.0 - mu2 / lam) ** 2) / h
+    published = mu2 / lam**2 + (1.0 - h) * (1.0 - 2.0 * mu2 / lam)
+    kappa = effective_ridge(n, p, gamma)
+    error = (kappa / (1.0 + kappa)) ** 2 / residual_fraction(n, p, gamma) * (published - correct)
+    law = ra.margin_law(0.6, n, p, gamma, mu=1.5, n_source=N, gamma_source=gamma_s)
+    cov = law.cov.copy()
+    cov[1, 1] += error
+    assert compare(run, law=MarginLaw(law.mean, cov)).agrees
+    second = compare(run, order=2)
+    wrong = second.theory.copy()
+    wrong[4] += error
+    assert second.agrees
+    assert not replace(second, theory=wrong).agrees
+
+
+@pytest.mark.slow
+def test_random_problems_raise_no_false_alarm_to_second_order_nor_in_their_spreads():
+    """Down to n_eff = 4, label noise from rare flips to 0.4, with trials enough to see what first order allows for."""
+    rng = np.random.default_rng(3)
+    means, spreads, judged, seen = 0, 0, 0, 0
+    for k in range(200):
+        n, p, n_source = (int(x) for x in np.exp(rng.uniform(np.log(8), np.log(100), 3)))
+        problem = {"beta": float(rng.uniform(-1, 1)), "n": n, "p": p, "gamma": float(10 ** rng.uniform(-2, 2))}
+        problem |= {"mu": float(10 ** rng.uniform(-1, 1)), "mu_perp": float(10 ** rng.uniform(-1, 1))}
+        problem["label_noise"] = float(rng.choice([0.0, 0.2, 10 ** rng.uniform(-3, -0.4)]))
+        if k % 3:
+            problem |= {"n_source": n_source, "gamma_source": float(10 ** rng.uniform(-2, 2))}
+            problem["label_noise_source"] = float(rng.choice([0.0, 0.2, 10 ** rng.uniform(-3, -0.4)]))
+        run = ra.simulate(**problem, trials=1000, seed=k)
+        try:
+            comparison = compare(run, [0.0, 1.0, -2.0], order=2)
+        except ValueError as refusal:
+            if "to tell theory and simulation apart" not in str(refusal):
+                raise
+            continue
+        judged += 1
+        means += not comparison.agrees
+        spreads += not comparison.spreads_agree
+        seen += not replace(comparison, allowance=np.zeros(8), theory=compare(run, [0.0, 1.0, -2.0]).theory).agrees
+    assert judged > 100
+    assert seen > 5  # problems whose bias shows
+    assert max(means, spreads) <= stats.binom.isf(1e-3, judged, LEVEL)
+
+
+@pytest.mark.slow
+def test_few_trials_without_a_rare_flip_do_not_mislead():
+    """V₀₀ has a long tail from labels that flip once in a dozen draws; the standard error misses it at times."""
+    problem = {"beta": 0.76, "n": 7, "p": 48, "gamma": 3.9, "mu": 8.9, "mu_perp": 5.6, "label_noise": 0.0127}
+    problem |= {"n_source": 18, "gamma_source": 9.0, "label_noise_source": 0.03}
+    many = ra.simulate(**problem, trials=30_000, seed=0)
+    found = [compare(replace(many, law=many.law[100 * k : 100 * (k + 1)]), order=2) for k in range(300)]
+    by_stderr = [c._score(c.allowance, c.stderr) for c in found]
+    assert max(np.abs(excess).max() for excess in by_stderr) > found[0].threshold
+    assert all(c.agrees for c in found)
+    assert all((np.abs(c.excess) <= np.abs(excess)).all() for c, excess in zip(found, by_stderr, strict=True))
+
+
+def test_refusals_of_an_order(run):
+    with pytest.raises(ValueError, match="order must be 1 with a law of your own"):
+        compare(run, law=ra.margin_law(**SETTING, **SOURCE), order=2)
+    for wrong in (0, 3, 1.5, "2"):
+        with pytest.raises(ValueError, match="order must"):
+            compare(run, order=wrong)
+
+
+def test_a_corrected_law_that_is_none_is_refused(run, monkeypatch):
+    true = module.fluctuations
+
+    def few(**e):
+        spread = true(**e)
+        return ra.Fluctuations(spread.law, spread.cov, -2.0 * spread.numbers)
+
+    monkeypatch.setattr(module, "fluctuations", few)
+    with pytest.raises(ValueError, match="order must be 1 for so few samples"):
+        compare(run, order=2)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
+from matplotlib.colors import to_rgb
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 
@@ -55,6 +56,72 @@ def test_estimates_have_bars_of_two_standard_errors(ax):
     (bars,) = ax.containers
     segments = bars[2][0].get_segments()
     np.testing.assert_allclose([s[1, 1] - s[0, 1] for s in segments], 4 * estimate.stderr)
+
+
+def band(ax):
+    """Return the ends of a band at the grid points, low and high."""
+    vertices = ax.collections[-1].get_paths()[0].vertices
+    n = (len(vertices) - 3) // 2
+    return vertices[1 : n + 1, 1], vertices[n + 2 : 2 * n + 2, 1][::-1]
+
+
+def test_accuracy_curve_of_fluctuations_has_the_band_of_single_draws(ax):
+    spread, grid = ra.fluctuations(**SETTING), np.linspace(-2, 3, 21)
+    plots.accuracy_curve(ax, spread, grid, label="curve", coverage=0.99, color="C3")
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), spread.law.accuracy(grid))
+    assert points(ax, "*") == [(spread.law.optimal_alpha(), spread.law.best_accuracy())]
+    np.testing.assert_allclose(band(ax), spread.accuracy_interval(grid, 0.99))
+    (drawn,) = ax.collections
+    assert drawn.get_facecolor()[0, :3] == pytest.approx(to_rgb("C3"))
+    assert drawn.get_facecolor()[0, 3] < 0.3
+    assert drawn.get_linewidth() == 0.0
+    plots.accuracy_curve(ax, ra.fluctuations(**SETTING | {"n": 20}), grid, label="other", coverage=0.99)
+    assert labels(ax) == ["curve", "99 % of draws", "other"]  # named once
+    FigureCanvasAgg(ax.figure).draw()
+
+
+def test_risk_curve_of_fluctuations_ends_at_0(ax):
+    spread, grid = ra.Fluctuations(ra.margin_law(**SETTING), 0.07 * np.eye(5)), np.linspace(-2, 3, 21)
+    plots.risk_curve(ax, spread, grid)
+    low, high = band(ax)
+    risk, half = spread.law.risk(grid), 1.6448536269514722 * spread.risk_std(grid)
+    np.testing.assert_allclose(high, risk + half)
+    np.testing.assert_allclose(low, np.maximum(risk - half, 0.0))
+    assert 0.1 < (risk < half).mean() < 1.0
+    assert labels(ax) == ["theory", "90 % of draws"]
+    assert len(points(ax, "*")) == 1
+
+
+def test_a_law_has_no_band(ax):
+    plots.accuracy_curve(ax, ra.margin_law(**SETTING), [0.0, 1.0])
+    plots.risk_curve(ax, ra.margin_law(**SETTING), [0.0, 1.0])
+    assert not ax.collections
+
+
+@pytest.mark.parametrize("draw", [plots.accuracy_curve, plots.risk_curve])
+@pytest.mark.parametrize("coverage", [0.0, 1.0, "0.9"])
+def test_a_coverage_out_of_range_is_refused(ax, draw, coverage):
+    with pytest.raises(ValueError, match="coverage must"):
+        draw(ax, ra.fluctuations(**SETTING), [0.0, 1.0], coverage=coverage)
+    assert not ax.lines
+
+
+def test_estimates_tell_the_spread_of_draws_from_the_error_of_their_mean(ax):
+    run = ra.simulate(**SETTING, trials=50, seed=0)
+    ends = run.quantile([0.0, 1.0], [0.05, 0.95])
+    plots.estimates(ax, [0.0, 1.0], run.accuracy([0.0, 1.0]), spread=ends, color="C2")
+    errors, spread = ax.collections
+    np.testing.assert_allclose([s[:, 1] for s in spread.get_segments()], ends.T)
+    np.testing.assert_array_equal([s[:, 0] for s in spread.get_segments()], [[0.0, 0.0], [1.0, 1.0]])
+    assert spread.get_color()[0, :3] == pytest.approx(to_rgb("C2"))
+    assert spread.get_alpha() < 0.5
+    assert spread.get_zorder() < errors.get_zorder()
+    assert labels(ax) == ["simulation"]
+    FigureCanvasAgg(ax.figure).draw()
+    plots.estimates(ax, 1.0, run.accuracy(1.0), spread=run.quantile(1.0, [0.05, 0.95]))
+    for wrong in (ends[0], ends[:, :1], [0.1, 0.2, 0.3]):
+        with pytest.raises(ValueError, match=r"spread must have shape \(2, 2\)"):
+            plots.estimates(ax, [0.0, 1.0], run.accuracy([0.0, 1.0]), spread=wrong)
 
 
 def test_nan_on_the_axis_is_refused(ax):

@@ -76,6 +76,44 @@ def test_theory_is_what_single_calls_say(grid):
         assert row["risk"] == ra.risk(alpha, **problem)
 
 
+def test_second_order_is_what_single_calls_say(grid):
+    pytest.importorskip("xarray")
+    second = sweep(BETA, N, gamma=GAMMA, **FIXED, alpha=ALPHA, trials=TRIALS, seed=5, order=2)
+    assert list(second.columns()) == [
+        *list(grid.columns())[: list(grid.columns()).index("risk") + 1],
+        "mean_accuracy",
+        *list(grid.columns())[list(grid.columns()).index("risk") + 1 :],
+    ]
+    for row, first in zip(second.rows(), grid.rows(), strict=True):
+        problem = single(row["beta"], row["n"], row["gamma"])
+        optimal = row["alpha"] == "optimal"
+        alpha = ra.optimal_alpha(**problem, order=2) if optimal else float(row["alpha"])
+        assert row["alpha_value"] == alpha
+        assert row["optimal_alpha"] == ra.optimal_alpha(**problem, order=2)
+        assert row["worst_alpha"] == ra.worst_alpha(**problem, order=2)
+        assert row["accuracy"] == ra.accuracy(alpha, **problem, order=2)
+        assert row["risk"] == ra.risk(alpha, **problem, order=2)
+        assert row["mean_accuracy"] == pytest.approx(ra.fluctuations(**problem).mean_accuracy(alpha), rel=1e-13)
+        difference = row["simulated_accuracy"] - row["mean_accuracy"]
+        assert row["z"] == pytest.approx(difference / row["stderr_accuracy"])
+        assert optimal or row["simulated_accuracy"] == first["simulated_accuracy"]  # the same draws
+    assert (grid.order, second.order, second.to_xarray().attrs["order"]) == (1, 2, 2)
+    assert repr(second).endswith("order=2)")
+    assert "order" not in repr(grid)
+    theory = sweep(0.5, [10, 20], 15, 0.1, trials=0, order=2)
+    assert theory.order == 2
+    assert theory["accuracy"][1, 1] == ra.accuracy(1.0, 0.5, 20, 15, 0.1, order=2)
+
+
+@pytest.mark.slow
+def test_second_order_removes_the_bias_of_z():
+    setting = {"beta": 0.6, "n": 60, "p": 40, "gamma": 0.1, "mu": 1.2, "mu_perp": 0.8, "n_source": 75}
+    setting |= {"gamma_source": 0.1, "alpha": [0.0, 1.0, 3.0], "trials": 20_000, "seed": 0}
+    first, second = (sweep(**setting, order=order)["z"] for order in (1, 2))
+    assert np.abs(first).min() > 6.0
+    assert np.abs(second).max() < 4.0
+
+
 def test_every_point_can_be_repeated_alone(grid):
     """Problem i, counted without β, draws from the child (i,) of the sweep's seed."""
     for i, (n, gamma) in enumerate(itertools.product(N, GAMMA)):
@@ -258,7 +296,7 @@ def test_xarray_agrees_with_the_rows(grid):
             assert value == row[name] or (math.isnan(value) and math.isnan(row[name]))
     assert data["optimal_alpha"].dims == ("beta", "n", "gamma")
     assert data.attrs["entropy"] == "5"
-    assert (data.attrs["trials"], data.attrs["noise"]) == (TRIALS, "gaussian")
+    assert (data.attrs["trials"], data.attrs["noise"], data.attrs["order"]) == (TRIALS, "gaussian", 1)
 
     data = sweep(0.5, [10, 20], [15, 30], 0.1, trials=0, together=[("n", "p")]).to_xarray()
     assert data["n"].dims == data["p"].dims == ("n_p",)
@@ -410,6 +448,8 @@ LEGAL = {"beta": 0.5, "n": 10, "p": 20, "gamma": 0.1, "trials": 2, "seed": 0}
         ({"alpha": [True]}, "alpha must"),
         ({"alpha": [0.0, [1.0]]}, "alpha must"),
         ({"alpha": object()}, "alpha must"),
+        ({"order": 3}, "order must be 1 or 2, got 3"),
+        ({"order": "2"}, "order must"),
         ({"trials": -1}, "trials must"),
         ({"trials": 2.5}, "trials must"),
         ({"seed": -1}, "seed must"),

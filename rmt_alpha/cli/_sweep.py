@@ -29,7 +29,7 @@ together = [["n", "p"]]     # these vary in step
 """What a sweep's file looks like."""
 
 
-SETTINGS = {"trials": int, "seed": int, "method": str, "noise": str, "dof": float, "test_size": int}
+SETTINGS = {"trials": int, "seed": int, "order": int, "method": str, "noise": str, "dof": float, "test_size": int}
 """What the file of a sweep says beside the grid, and as what."""
 
 

@@ -22,6 +22,7 @@ from rmt_alpha.cli._shared import (
     table,
     write_csv,
 )
+from rmt_alpha.spread import flatten
 
 PROBLEM = (
     "beta",
@@ -36,6 +37,9 @@ PROBLEM = (
     "label_noise_source",
 )
 
+ERRORS = {"stderr": "± s.e.", "spread": "± one draw", "predicted_spread": "predicted"}
+"""The columns of a comparison that tell two errors apart: of the mean over the trials, and of single draws."""
+
 
 def demo(arguments: argparse.Namespace) -> Report:
     """Figure 1 of the paper: theory against simulation at three β, with one source for all of them."""
@@ -47,48 +51,52 @@ def demo(arguments: argparse.Namespace) -> Report:
     setting: dict[str, Any] = {"n": 40, "p": 1000, "gamma": 0.1, "mu": 0.8, "mu_perp": 0.8}
     setting |= {"n_source": 5000, "gamma_source": 5.0}
     run = ra.simulate(beta, **setting, trials=arguments.trials, seed=arguments.seed, progress=interactive(arguments))
-    law = ra.margin_law(beta, **setting)
+    law, between = ra.margin_law(beta, **setting), ra.fluctuations(beta, **setting)
     best, worst = ra.optimal_alpha(beta, **setting), np.asarray(law.worst_alpha())
-    rows, data, agrees = [], [], True
+    rows, data, agrees, spreads_agree = [], [], True, True
     for i in range(beta.size):
         alphas = [0.0, 1.0, float(best[i])]
         comparison = compare(run[i], alphas)
         agrees &= comparison.agrees
+        spreads_agree &= comparison.spreads_agree
         entries = list(zip(("0", "1", "α*"), alphas, _records(comparison)[-3:], strict=True))
         data.append(
             {"beta": beta[i], "optimal_alpha": best[i], "worst_alpha": worst[i], "accuracies": [r for *_, r in entries]}
         )
         for name, alpha, r in entries:
-            rows.append((beta[i], best[i], worst[i], name, alpha, r["theory"], r["simulated"], r["stderr"], r["z"]))
+            places = beta[i], best[i], worst[i], name, alpha
+            rows.append((*places, *(r[key] for key in ("theory", "simulated", *ERRORS, "z"))))
     at_one, at_best = law[-1].accuracy(1.0), law[-1].best_accuracy()
     verdict = "agree within chance" if agrees else "DISAGREE beyond chance"
     sentence = (
         f"Scaling the pre-trained weights by α* instead of 1 raises accuracy from {at_one:.3f} to {at_best:.3f} at β = "
         f"{beta[-1]:g}; theory and {arguments.trials} simulated experiments {verdict}."
     )
+    errors = f"At α* and β = {beta[-1]:g} {_two_errors(data[-1]['accuracies'][-1], arguments.trials, spreads_agree)}"
     limits = float(worst.min()) - 0.5, 1.5 * float(best.max())
-    out = picture(arguments.out, lambda ax: _draw_demo(ax, law, beta, run, limits))
-    header = ("β", "α*", "worst α", "α", "value", "theory", "simulated", "± s.e.", "z")
+    out = picture(arguments.out, lambda ax: _draw_demo(ax, between, beta, run, limits))
+    header = ("β", "α*", "worst α", "α", "value", "theory", "simulated", *ERRORS.values(), "z")
     lines = [
         "Accuracy of fine-tuning on n = 40 target samples in p = 1000 dimensions, γ = 0.1, ‖μ‖ = ‖μ_⊥‖ = 0.8,",
         "from a ridge classifier of N = 5000 source samples, γ̃ = 5 (Figure 1 of arXiv 2510.21345):",
         "",
-        *table(header, rows, ".3f", {0: ".1f", 3: "", 4: ".3f", 7: ".4f", 8: "+.2f"}),
+        *table(header, rows, ".3f", {0: ".1f", 3: "", 4: ".3f", 7: ".4f", 8: ".4f", 9: ".4f", 10: "+.2f"}),
         "",
-        *textwrap.wrap(sentence, 100),
+        *textwrap.wrap(f"{sentence} {errors}", 100),
         f"Written: {out}",
     ]
     data_ = {"setting": setting, "trials": arguments.trials, "seed": run.seed.entropy, "results": data}
-    return Report({**data_, "agrees": agrees, "summary": sentence, "figure": str(out)}, lines)
+    verdicts = {"agrees": agrees, "spreads_agree": spreads_agree}
+    return Report({**data_, **verdicts, "summary": f"{sentence} {errors}", "figure": str(out)}, lines)
 
 
-def _draw_demo(ax: Any, law: ra.MarginLaw, beta: Any, run: ra.Simulation, limits: tuple[float, float]) -> None:
+def _draw_demo(ax: Any, between: ra.Fluctuations, beta: Any, run: ra.Simulation, limits: tuple[float, float]) -> None:
     from rmt_alpha import plots
 
     grid, few = np.linspace(*limits, 200), np.linspace(*limits, 15)
     for i, colour in zip(range(len(beta)), plots.COLOURS, strict=False):
-        plots.accuracy_curve(ax, law[i], grid, label=rf"theory, $\beta$ = {beta[i]:g}", color=colour)
-        label = f"{len(run.law)} experiments ± 2 s.e." if i == 0 else "_"
+        plots.accuracy_curve(ax, between[i], grid, label=rf"theory, $\beta$ = {beta[i]:g}", color=colour)
+        label = f"mean of {len(run.law)} ± 2 s.e." if i == 0 else "_"
         plots.estimates(ax, few, run[i].accuracy(few), label=label, color=colour)
     ax.axvline(1.0, color="0.6", linewidth=0.8)
     ax.axhline(0.5, color="0.6", linewidth=0.8)
@@ -99,11 +107,11 @@ def _draw_demo(ax: Any, law: ra.MarginLaw, beta: Any, run: ra.Simulation, limits
 
 def optimal(arguments: argparse.Namespace) -> Report:
     """α*, the worst α, the risk-optimal α, and what they are worth."""
-    problem = _problem(arguments)
-    law = ra.margin_law(**problem)
+    problem, order = _problem(arguments), arguments.order
+    law, between = ra.margin_law(**problem, order=order), ra.fluctuations(**problem)
     columns: dict[str, Any] = {
         "beta": problem["beta"],
-        "optimal_alpha": ra.optimal_alpha(**problem),
+        "optimal_alpha": ra.optimal_alpha(**problem, order=order),
         "worst_alpha": law.worst_alpha(),
         "risk_optimal_alpha": law.risk_optimal_alpha(),
         "accuracy_0": law.accuracy(0.0),
@@ -112,6 +120,13 @@ def optimal(arguments: argparse.Namespace) -> Report:
     best = np.asarray(columns["optimal_alpha"])
     at_best = law.accuracy(np.nan_to_num(best))  # the closed form's α*, where the law is too near singular for its own
     columns["accuracy_optimal"] = np.where(np.isnan(best), law.best_accuracy(), at_best)
+    at_best = np.where(np.isnan(best), np.nan, between.accuracy_std(np.nan_to_num(best)))
+    spreads: dict[str, Any] = {
+        "optimal_alpha": between.optimal_alpha_std(),
+        "accuracy_0": between.accuracy_std(0.0),
+        "accuracy_1": between.accuracy_std(1.0),
+        "accuracy_optimal": at_best,
+    }
     if arguments.trials:
         run = _simulate(arguments, problem)
         alpha = np.stack([np.zeros(law.shape), np.ones(law.shape), np.nan_to_num(columns["optimal_alpha"])])
@@ -119,15 +134,21 @@ def optimal(arguments: argparse.Namespace) -> Report:
         values, errors = np.asarray(estimate.value), np.asarray(estimate.stderr)
         for name, value, stderr in zip(("0", "1", "optimal"), values, errors, strict=True):
             columns[f"simulated_{name}"], columns[f"stderr_{name}"] = value, stderr
-    names = [name.replace("_", " ") for name in columns]
-    return Report(columns, table(names, list(zip(*columns.values(), strict=True)), ".4f"))
+    cells = {**columns}
+    for name, spread in spreads.items():
+        cells[name] = [f"{value:.4f} ± {std:.4f}" for value, std in zip(columns[name], spread, strict=True)]
+    names = [name.replace("_", " ") for name in cells]
+    lines = table(names, list(zip(*cells.values(), strict=True)), ".4f")
+    lines += ["", "±: the standard deviation between single draws of the samples; of α*, that of a draw's own best α."]
+    return Report({**columns, **{f"{name}_std": spread for name, spread in spreads.items()}}, lines)
 
 
 def curve(arguments: argparse.Namespace) -> Report:
     """Accuracy and risk against α, as a plot, a CSV file, or a table on standard output."""
     check_out(arguments.out, *PICTURES, ".csv")
     problem = _problem(arguments)
-    law = ra.margin_law(**problem)
+    between = _between(problem, arguments.order)
+    law = between.law
     low, high = _range(arguments, law)
     points = integer("--points", arguments.points, 2)
     check_memory(f"--points {points}", 500.0 * points * len(law))  # rows of Python numbers, before they are written
@@ -135,6 +156,8 @@ def curve(arguments: argparse.Namespace) -> Report:
     columns: dict[str, Any] = {"alpha": np.tile(grid, len(law)), "beta": np.repeat(problem["beta"], points)}
     columns["accuracy"] = np.asarray(law[:, None].accuracy(grid)).ravel()
     columns["risk"] = np.asarray(law[:, None].risk(grid)).ravel()
+    columns["accuracy_std"] = np.asarray(between[:, None].accuracy_std(grid)).ravel()
+    columns["risk_std"] = np.asarray(between[:, None].risk_std(grid)).ravel()
     run = _simulate(arguments, problem) if arguments.trials else None
     if run is not None:
         for name, estimate in (("accuracy", run.accuracy(grid[:, None])), ("risk", run.risk(grid[:, None]))):
@@ -146,8 +169,16 @@ def curve(arguments: argparse.Namespace) -> Report:
     if arguments.out.suffix.lower() == ".csv":
         write_csv(arguments.out, columns, rows)
     else:
-        picture(arguments.out, lambda axes: _draw_curves(axes, law, problem["beta"], grid, run), panels=2)
+        picture(arguments.out, lambda axes: _draw_curves(axes, between, problem["beta"], grid, run), panels=2)
     return Report({**columns, "out": str(arguments.out)}, [f"{len(rows)} points: {arguments.out}"])
+
+
+def _between(problem: dict[str, Any], order: int) -> ra.Fluctuations:
+    """Return the spread of draws around the limit; of order 2 around the law of their mean numbers."""
+    spread = ra.fluctuations(**problem)
+    if order == 1:
+        return spread
+    return ra.Fluctuations._trusted(flatten(spread.corrected_law), spread.cov, np.zeros_like(spread.bias))
 
 
 def _range(arguments: argparse.Namespace, law: ra.MarginLaw) -> tuple[float, float]:
@@ -160,17 +191,18 @@ def _range(arguments: argparse.Namespace, law: ra.MarginLaw) -> tuple[float, flo
     return ends(float(low), float(high))
 
 
-def _draw_curves(axes: Any, law: ra.MarginLaw, beta: Any, grid: Any, run: ra.Simulation | None) -> None:
+def _draw_curves(axes: Any, between: ra.Fluctuations, beta: Any, grid: Any, run: ra.Simulation | None) -> None:
     from rmt_alpha import plots
 
     few = grid[:: max(1, len(grid) // 15)]
     for i in range(len(beta)):
-        style = {"color": plots.COLOURS[i % len(plots.COLOURS)]}
+        style: dict[str, Any] = {"color": plots.COLOURS[i % len(plots.COLOURS)]}
         label = rf"$\beta$ = {beta[i]:g}"
-        plots.accuracy_curve(axes[0], law[i], grid, label=label, **style)
-        plots.risk_curve(axes[1], law[i], grid, label=label, **style)
+        plots.accuracy_curve(axes[0], between[i], grid, label=label, **style)
+        plots.risk_curve(axes[1], between[i], grid, label=label, **style)
         if run is not None:
-            plots.estimates(axes[0], few, run[i].accuracy(few), label="_", **style)
+            named = f"mean of {len(run.law)} ± 2 s.e." if i == 0 else "_"
+            plots.estimates(axes[0], few, run[i].accuracy(few), label=named, **style)
             plots.estimates(axes[1], few, run[i].risk(few), label="_", **style)
     for ax in axes:
         ax.axvline(1.0, color="0.6", linewidth=0.8)
@@ -180,7 +212,7 @@ def _draw_curves(axes: Any, law: ra.MarginLaw, beta: Any, grid: Any, run: ra.Sim
 
 
 def compare(arguments: argparse.Namespace) -> Report:
-    """Theory against simulation for one problem; exit status 1 if they disagree beyond chance."""
+    """Theory against simulation for one problem; exit status 1 if they, or their spreads, disagree beyond chance."""
     from rmt_alpha.comparison import LEVEL, compare, require_trials
 
     require_trials(integer("trials", arguments.trials))
@@ -188,25 +220,44 @@ def compare(arguments: argparse.Namespace) -> Report:
     best = ra.optimal_alpha(**problem)
     marks = [0.0, 1.0] if math.isnan(best) else [0.0, 1.0, best]
     run = _simulate(arguments, problem)
-    comparison = compare(run, marks if arguments.alpha is None else arguments.alpha)
+    comparison = compare(run, marks if arguments.alpha is None else arguments.alpha, order=arguments.order)
     records = _records(comparison)
-    verdict = "agree" if comparison.agrees else "DISAGREE"
-    lines = table(list(records[0]), [tuple(r.values()) for r in records], ".5f", {5: "+.2f", 6: "+.2f"})
-    lines += [
+    names = {"quantity": "quantity", "theory": "theory", "simulated": "simulated", **ERRORS}
+    names |= {"allowance": "allowance", "z": "z", "excess": "excess"}
+    rows = [tuple(record[name] for name in names) for record in records]
+    left = "1/n" if arguments.order == 1 else "1/n²"
+    lines = [
+        *table(names.values(), rows, ".5f", {7: "+.2f", 8: "+.2f"}),
         "",
-        "z: difference over its standard error. excess: the same after allowing for the O(1/n) bias of finite size.",
-        f"Theory and simulation {verdict}: |excess| ≤ {comparison.threshold:.2f} is within chance for "
+        f"z: difference over its standard error. excess: what it has beyond an allowance for the O({left}) bias.",
+        f"Theory and simulation {_verb(comparison.agrees)}: |excess| ≤ {comparison.threshold:.2f} is within chance for "
         f"{len(records)} quantities (level {LEVEL:g}, {comparison.trials} trials).",
     ]
+    errors = _two_errors(records[-1], comparison.trials, comparison.spreads_agree)
+    lines += textwrap.wrap(f"In {records[-1]['quantity']} {errors}", 110)
     data = {"rows": records, "threshold": comparison.threshold, "agrees": comparison.agrees}
-    return Report({**data, "trials": comparison.trials, "seed": run.seed.entropy}, lines, 0 if comparison.agrees else 1)
+    data |= {"spreads_agree": comparison.spreads_agree, "order": comparison.order}
+    good = comparison.agrees and comparison.spreads_agree
+    return Report({**data, "trials": comparison.trials, "seed": run.seed.entropy}, lines, 0 if good else 1)
+
+
+def _verb(agree: bool) -> str:
+    return "agree" if agree else "DISAGREE"
+
+
+def _two_errors(record: dict[str, Any], trials: int, agree: bool) -> str:
+    """Tell the spread of single draws from the error of their mean."""
+    return (
+        f"one draw is off by {record['spread']:.2g}, the mean of {trials} draws by {record['stderr']:.2g}; theory "
+        f"predicts {record['predicted_spread']:.2g} for one draw, and all such spreads {_verb(agree)}."
+    )
 
 
 def _records(comparison: Any) -> list[dict[str, Any]]:
-    names = ("quantity", "theory", "simulated", "stderr", "allowance", "z", "excess")
-    c = comparison
-    columns = (c.quantities, c.theory, c.simulated, c.stderr, c.allowance, c.z, c.excess)
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    names = ["theory", "simulated", "stderr", "allowance", "z", "excess"]
+    names += ["spread", "predicted_spread", "spread_z", "spread_excess"]
+    columns = comparison.quantities, *(getattr(comparison, name) for name in names)
+    return [dict(zip(("quantity", *names), row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def errata(arguments: argparse.Namespace) -> Report:
@@ -279,6 +330,11 @@ def _problem(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in PROBLEM}
 
 
+def _add_order(command: argparse.ArgumentParser) -> None:
+    what = "theory: 1 the limit of large n and p, 2 with its O(1/n) correction (default: %(default)s)"
+    command.add_argument("--order", type=int, choices=(1, 2), default=1, help=what)
+
+
 def _simulate(arguments: argparse.Namespace, problem: dict[str, Any]) -> ra.Simulation:
     return ra.simulate(**problem, trials=arguments.trials, seed=arguments.seed, progress=interactive(arguments))
 
@@ -293,10 +349,12 @@ def add_theory(commands: Any) -> None:
     command = add_command(commands, "optimal", optimal, setting)
     _problem_arguments(command, many=True)
     add_trials(command, 0)
+    _add_order(command)
 
     command = add_command(commands, "curve", curve, f"{setting} --out curve.png")
     _problem_arguments(command, many=True)
     add_trials(command, 0)
+    _add_order(command)
     command.add_argument("--alpha-min", type=float, help="left end of the α axis (default: shows α* and the worst α)")
     command.add_argument("--alpha-max", type=float, help="right end of the α axis")
     command.add_argument("--points", type=int, default=101, help="values of α (default: %(default)s)")
@@ -305,6 +363,7 @@ def add_theory(commands: Any) -> None:
     command = add_command(commands, "compare", compare, setting.replace("0.2 0.8", "0.8") + " --trials 50")
     _problem_arguments(command)
     add_trials(command, 100)
+    _add_order(command)
     command.add_argument("--alpha", type=float, nargs="+", help="where accuracies are compared (default: 0, 1, α*)")
 
     command = add_command(commands, "errata", errata, "--n-source 300 --trials 50")
