@@ -113,7 +113,10 @@ def isotropic_coordinates(target: GaussianMixture, gamma: float, sources: Iterab
 def _deviation(name: str, mixture: GaussianMixture) -> float:
     """Return σ, unless the covariance is not σ²I."""
     if mixture.covariance.ndim or mixture.covariance == 0.0:
-        raise ValueError(f"{name}.covariance must be a positive multiple of the identity")
+        raise ValueError(
+            f"{name}.covariance must be a positive multiple of the identity for streaming and for fluctuations, "
+            f"got {mixture._form}"
+        )
     real(f"{name}.covariance", float(mixture.covariance), 1e-60, 1e60)
     return float(mixture.root)
 

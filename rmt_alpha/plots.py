@@ -19,6 +19,7 @@ from rmt_alpha.estimation.held_out import HeldOutCurves, Prediction, Verdict
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.lora.training import History
 from rmt_alpha.spread import Fluctuations
+from rmt_alpha.theory.fluctuations import checked_order
 from rmt_alpha.theory.isotropic import accuracy, optimal_alpha
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -34,6 +35,7 @@ def accuracy_curve(
     *,
     label: str = "theory",
     coverage: float = 0.9,
+    order: int = 1,
     **style: Any,
 ) -> Axes:
     """Draw accuracy against α, with a star at α* and a cross where accuracy is ½.
@@ -51,6 +53,8 @@ def accuracy_curve(
         Name in the legend.
     coverage : float, default 0.9
         Of the band, above 0 and below 1. In the legend it is named once for all curves: "90 % of draws".
+    order : {1, 2}, default 1
+        1 draws the law; 2 draws the mean over draws to second order, and takes `Fluctuations`.
     **style
         Passed to ``ax.plot``.
 
@@ -62,7 +66,8 @@ def accuracy_curve(
     Raises
     ------
     ValueError
-        If `alpha` is not finite, or `coverage` not between 0 and 1. Nothing is drawn then.
+        If `alpha` is not a vector of finite numbers, `coverage` not between 0 and 1, or `order` neither 1 nor, with
+        `Fluctuations`, 2. Nothing is drawn then.
 
     Examples
     --------
@@ -75,12 +80,14 @@ def accuracy_curve(
     >>> ax.get_legend_handles_labels()[1]
     ['theory', 'fewer samples', '90 % of draws']
     """
-    grid, limit = real_array("alpha", alpha), _limit(law)
-    band = law.accuracy_interval(grid, coverage) if isinstance(law, Fluctuations) else None
-    colour = _curve(ax, grid, limit.accuracy(grid), band, coverage, {"label": label, **style})
+    grid, limit, share = _checked_curve(law, alpha, coverage, order)
+    band, value = None, limit.accuracy
+    if isinstance(law, Fluctuations):
+        band, value = law.accuracy_interval(grid, share), limit.accuracy if order == 1 else law.mean_accuracy
+    colour = _curve(ax, grid, value(grid), band, share, {"label": label, **style})
     best, worst = limit.optimal_alpha(), limit.worst_alpha()
     if grid[0] <= best <= grid[-1]:
-        ax.plot(best, limit.accuracy(best), "*", color=colour, markersize=11, markeredgecolor="black", zorder=4)
+        ax.plot(best, value(best), "*", color=colour, markersize=11, markeredgecolor="black", zorder=4)
     if grid[0] <= worst <= grid[-1]:
         ax.plot(worst, 0.5, "x", color=colour, markersize=7, zorder=4)
     ax.set_xlabel(r"$\alpha$")
@@ -95,13 +102,14 @@ def risk_curve(
     *,
     label: str = "theory",
     coverage: float = 0.9,
+    order: int = 1,
     **style: Any,
 ) -> Axes:
     """Draw squared risk against α, with a star at its minimum.
 
     Parameters
     ----------
-    ax, law, alpha, label, coverage, **style
+    ax, law, alpha, label, coverage, order, **style
         As in `accuracy_curve`. The band takes the risk of a draw for Gaussian around the limit, and ends at 0.
 
     Returns
@@ -122,23 +130,32 @@ def risk_curve(
     >>> ax.get_ylabel()
     'squared risk'
     """
-    grid, limit, band = real_array("alpha", alpha), _limit(law), None
-    middle = np.asarray(limit.risk(grid))
+    grid, limit, share = _checked_curve(law, alpha, coverage, order)
+    band, value = None, limit.risk
     if isinstance(law, Fluctuations):
-        share = real("coverage", coverage, 0.0, 1.0, open_low=True, open_high=True)
-        half = special.ndtri(0.5 + 0.5 * share) * np.asarray(law.risk_std(grid))
+        value = limit.risk if order == 1 else law.mean_risk
+        middle, half = np.asarray(value(grid)), special.ndtri(0.5 + 0.5 * share) * np.asarray(law.risk_std(grid))
         band = np.maximum(middle - half, 0.0), middle + half
-    colour = _curve(ax, grid, middle, band, coverage, {"label": label, **style})
+    colour = _curve(ax, grid, value(grid), band, share, {"label": label, **style})
     best = limit.risk_optimal_alpha()
     if grid[0] <= best <= grid[-1]:
-        ax.plot(best, limit.risk(best), "*", color=colour, markersize=11, markeredgecolor="black", zorder=4)
+        ax.plot(best, value(best), "*", color=colour, markersize=11, markeredgecolor="black", zorder=4)
     ax.set_xlabel(r"$\alpha$")
     ax.set_ylabel("squared risk")
     return ax
 
 
-def _limit(law: MarginLaw | Fluctuations) -> MarginLaw:
-    return law.law if isinstance(law, Fluctuations) else law
+def _checked_curve(
+    law: MarginLaw | Fluctuations, alpha: ArrayLike, coverage: float, order: int
+) -> tuple[FloatArray, MarginLaw, float]:
+    """Check what a curve is drawn of; return the values of α, the law without its spread, and the coverage."""
+    grid = real_array("alpha", alpha)
+    if grid.ndim != 1 or not grid.size:
+        raise ValueError(f"alpha must be a vector with at least one entry, got shape {grid.shape}")
+    share = real("coverage", coverage, 0.0, 1.0, open_low=True, open_high=True)
+    if checked_order(order) == 2 and not isinstance(law, Fluctuations):
+        raise ValueError("order must be 1 with a MarginLaw: the mean over draws takes Fluctuations")
+    return grid, law.law if isinstance(law, Fluctuations) else law, share
 
 
 def _curve(ax: Axes, x: FloatArray, y: Any, band: Any, coverage: float, style: dict[str, Any]) -> Any:
@@ -146,7 +163,7 @@ def _curve(ax: Axes, x: FloatArray, y: Any, band: Any, coverage: float, style: d
     (line,) = ax.plot(x, y, **style)
     colour = line.get_color()
     if band is not None:
-        label = f"{100.0 * coverage:.6g} % of draws"
+        label = f"{100.0 * coverage:.12g} % of draws"
         named = label in ax.get_legend_handles_labels()[1]
         ax.fill_between(x, *band, color=colour, alpha=0.18, linewidth=0, label="_" if named else label)
     return colour

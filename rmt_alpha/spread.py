@@ -15,7 +15,7 @@ let b_m, b_v be their biases. Then the ratio ``S = m/√v``, which an accuracy i
 
 and a Gaussian S with these makes
 
-    sd Φ(S) = φ(S) sd S,       E Φ(S) = Φ(E S/√(1 + Var S)),       Φ(E S ± z sd S)  a prediction interval.
+    sd Φ(S) ≃ φ(S) sd S,       E Φ(S) = Φ(E S/√(1 + Var S)),       Φ(E S ± z sd S)  a prediction interval.
 
 The interval is made for S and not for the accuracy: S is closer to Gaussian, and an accuracy stays in [0, 1]. The
 risk ``(1 − m)² + v`` has the variance ``4(1−m)²A − 4(1−m)B + D``. For a draw's own α*, from ``x = V⁻¹M`` and
@@ -31,11 +31,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from rmt_alpha._validation import FloatArray, real, real_array
+from rmt_alpha._validation import FloatArray, check_memory, real, real_array
 from rmt_alpha.laws import Law, MarginLaw, Result, as_result, check_positive, is_positive
+
+_DIGITS = 1e-7
+"""A difference that is smaller, in units of its terms, has too few digits for derivatives of what is divided by it."""
 
 
 def flatten(law: MarginLaw) -> FloatArray:
@@ -103,7 +106,9 @@ class Fluctuations(Law):
     Notes
     -----
     α has shapes as in `MarginLaw`, and broadcasts against the batch. Everything here is of first order in the spread,
-    but for `mean_accuracy` and the middle of `accuracy_interval`, which take the bias and the curvature into account.
+    but for `mean_accuracy`, `mean_risk` and the middle of `accuracy_interval`, which take bias and curvature into
+    account. With few dimensions p, up to some tens, an accuracy near its best α hardly depends on the numbers to first
+    order, and its standard deviation and intervals come out too large.
 
     Examples
     --------
@@ -126,7 +131,7 @@ class Fluctuations(Law):
     def __init__(self, law: MarginLaw, cov: ArrayLike, bias: ArrayLike | None = None) -> None:
         if not isinstance(law, MarginLaw):
             raise ValueError(f"law must be a MarginLaw, got {type(law).__name__}")
-        numbers = flatten(law)
+        numbers = real_array("law", flatten(law))
         spread = real_array("cov", cov)
         shift = np.zeros_like(numbers) if bias is None else real_array("bias", bias)
         for name, array, shape in (
@@ -151,7 +156,7 @@ class Fluctuations(Law):
 
     @property
     def law(self) -> MarginLaw:
-        """The limit of many samples and dimensions, around which the draws scatter."""
+        """The law around which the draws scatter: in theory, the limit of many samples and dimensions."""
         return _unflatten(self.numbers, self.n_sources)
 
     @property
@@ -189,9 +194,11 @@ class Fluctuations(Law):
         if K == 1:
             array = array[..., None]
         i, j = np.triu_indices(K + 1)
+        shape = np.broadcast_shapes(array.shape[:-1], self.shape)
+        check_memory(f"alpha of shape {shape}", 64.0 * math.prod(shape) * (K + 1 + len(i)))
         absent = (self.numbers == 0.0) & (np.diagonal(self.cov, axis1=-2, axis2=-1) == 0.0)
         forgotten = absent[..., 1 : K + 1] & absent[..., K + 1 :][..., i == j][..., 1:]
-        a = np.ones((*np.broadcast_shapes(array.shape, forgotten.shape)[:-1], K + 1))
+        a = np.ones((*shape, K + 1))
         a[..., 1:] = np.where(forgotten, 0.0, array)  # sources without a say, whatever their α
         if infinite:
             largest = np.abs(a).max(axis=-1, keepdims=True)
@@ -266,7 +273,8 @@ class Fluctuations(Law):
         Returns
         -------
         low, high : float or ndarray
-            The ends, between 0 and 1.
+            The ends, between 0 and 1. With few samples accuracies are skewed: the two ends together have the coverage,
+            one alone is no bound (at n = 20 a tail that should hold 5 % may hold 6 % or 3 %).
 
         Raises
         ------
@@ -299,9 +307,33 @@ class Fluctuations(Law):
         float or ndarray
             The square root of ``4(1−m)²A − 4(1−m)B + D``.
         """
-        m, _, A, B, D, _, _ = self._at(alpha, infinite=False)
+        array = np.abs(self.checked_alpha(alpha, infinite=False))
+        scale = np.maximum(array if self.n_sources == 1 else array.max(axis=-1, initial=0.0), 1.0)
+        m, _, A, B, D, _, _ = self._at(alpha, infinite=True)
+        rest = 1.0 / scale - m
         with np.errstate(over="ignore", invalid="ignore"):
-            return as_result(np.sqrt(np.maximum(4.0 * (1.0 - m) * ((1.0 - m) * A - B) + D, 0.0)))
+            return as_result(scale * scale * np.sqrt(np.maximum(4.0 * rest * (rest * A - B) + D, 0.0)))
+
+    def mean_risk(self, alpha: ArrayLike | None = None) -> Result:
+        """Mean over draws, to second order, of the squared risk for clean labels.
+
+        Parameters
+        ----------
+        alpha : array_like
+            As in `MarginLaw.risk`.
+
+        Returns
+        -------
+        float or ndarray
+            ``(1−m)² − 2(1−m) b_m + v + b_v + A``: the risk of `corrected_law`, and the variance of the margin's mean.
+        """
+        array = self.checked_alpha(alpha, infinite=self.n_sources == 1)
+        finite = np.isfinite(array)
+        if not finite.all():
+            return as_result(np.where(finite, self.mean_risk(np.where(finite, array, 0.0)), self.law.risk(array)))
+        m, v, A, _, _, b_m, b_v = self._at(alpha, infinite=False)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return as_result((1.0 - m) ** 2 - 2.0 * (1.0 - m) * b_m + v + b_v + A)
 
     def optimal_alpha_std(self) -> Result:
         """How far each draw's own α* varies: its standard deviation between draws.
@@ -309,25 +341,54 @@ class Fluctuations(Law):
         Returns
         -------
         float or ndarray
-            Batch shape, with a trailing axis of length K for K > 1; nan where α* is not finite. To be believed where it
-            is small beside α* or 1/α*: with a weak signal some draws have an α* far out, or none.
+            Batch shape, with a trailing axis of length K for K > 1; nan where α* is not finite, or V so nearly singular
+            that no digits would be left. To be believed where it is small beside α* or 1/α*: with a weak signal some
+            draws have an α* far out, or none.
         """
         K, law = self.n_sources, self.law
         best = np.asarray(law.optimal_alpha())
         best = best[..., None] if K == 1 else best
+        inverse, x, good = _solved(law)
+        good &= np.isfinite(best).all(axis=-1)
+        i, j = np.triu_indices(K + 1)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            scale = np.sqrt(np.diagonal(law.cov, axis1=-2, axis2=-1))
-            good = np.isfinite(best).all(axis=-1) & np.isfinite(scale).all(axis=-1)
-            correlation = law.cov / scale[..., :, None] / scale[..., None, :]
-            inverse = np.linalg.inv(np.where(good[..., None, None], correlation, np.eye(K + 1)))
-            inverse = inverse / scale[..., :, None] / scale[..., None, :]
-            x = np.einsum("...ij,...j->...i", inverse, law.mean)
-            a = np.concatenate([np.ones((*best.shape[:-1], 1)), best], axis=-1)
+            a = np.concatenate([np.ones((*best.shape[:-1], 1)), best], axis=-1) * x[..., :1]
             rows = (inverse[..., 1:, :] - best[..., None] * inverse[..., :1, :]) / x[..., :1, None]
-            i, j = np.triu_indices(K + 1)
-            through = rows[..., i] * (a * x[..., :1])[..., None, j]
-            through += np.where(i == j, 0.0, 1.0) * rows[..., j] * (a * x[..., :1])[..., None, i]
+            through = rows[..., i] * a[..., None, j] + np.where(i == j, 0.0, 1.0) * rows[..., j] * a[..., None, i]
             gradient = np.concatenate([rows, -through], axis=-1)
             variance = np.einsum("...ki,...ij,...kj->...k", gradient, self.cov, gradient)
             std = np.where(good[..., None], np.sqrt(np.maximum(variance, 0.0)), np.nan)
         return as_result(std[..., 0] if K == 1 else std)
+
+
+def _solved(law: MarginLaw) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+    """Return V⁻¹, x = V⁻¹M, and where they are finite and x₀ has digits left to divide by."""
+    K = law.n_sources
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        scale = np.sqrt(np.diagonal(law.cov, axis1=-2, axis2=-1))
+        correlation = law.cov / scale[..., :, None] / scale[..., None, :]
+        good: NDArray[np.bool_] = np.asarray(np.isfinite(correlation).all(axis=(-2, -1)))
+        correlation = np.where(good[..., None, None], correlation, np.eye(K + 1))
+        good &= np.linalg.eigvalsh(correlation)[..., 0] > _DIGITS
+        inverse = np.linalg.inv(np.where(good[..., None, None], correlation, np.eye(K + 1)))
+        terms = inverse[..., 0, :] * (law.mean / scale)
+        good &= np.abs(terms.sum(axis=-1)) > _DIGITS * np.abs(terms).sum(axis=-1)
+        inverse = inverse / scale[..., :, None] / scale[..., None, :]
+        return inverse, np.einsum("...ij,...j->...i", inverse, law.mean), good
+
+
+def precise_optimal_alpha(law: MarginLaw) -> FloatArray:
+    """Return α* of a law, or nan where rounding errors of the law's numbers would decide it.
+
+    Parameters
+    ----------
+    law : MarginLaw
+        Its numbers good to some 1e-15.
+
+    Returns
+    -------
+    ndarray
+        As `MarginLaw.optimal_alpha`.
+    """
+    best, good = np.asarray(law.optimal_alpha()), np.asarray(_solved(law)[2])
+    return np.where(good if law.n_sources == 1 else np.expand_dims(good, -1), best, np.nan)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import rmt_alpha as ra
-from rmt_alpha import cli, symbolic
+from rmt_alpha import cli, plots, symbolic
 from rmt_alpha.cli import _fit, _lora, _shared, _tasks, _theory
 
 PROBLEM = ["--beta", "0.8", "--n", "60", "--p", "90", "--gamma", "0.2", "--n-source", "100", "--gamma-source", "0.5"]
@@ -79,7 +79,8 @@ def test_demo_json(run, tmp_path):
     std = ra.accuracy_std(data["results"][2]["optimal_alpha"], 0.9, **data["setting"])
     assert entry["predicted_spread"] == pytest.approx(std, rel=1e-12)
     assert data["spreads_agree"] is True
-    assert f"one draw is off by {entry['spread']:.2g}, the mean of 10 draws by {entry['stderr']:.2g}" in data["summary"]
+    assert f"single draws scatter by {entry['spread']:.2g} (theory: " in data["summary"]
+    assert f"the mean of 10 draws is good to {entry['stderr']:.2g}" in data["summary"]
 
 
 def test_demo_draws_the_band_and_the_errors_of_the_mean(run, monkeypatch):
@@ -128,10 +129,24 @@ def test_optimal_says_how_far_single_draws_are_off(run):
     second = strict_json(run("optimal", *PROBLEM, "--order", 2, "--json")[1])
     assert second["optimal_alpha"] == [ra.optimal_alpha(**SETTING, order=2)]
     assert second["worst_alpha"] == [ra.worst_alpha(**SETTING, order=2)]
-    assert second["accuracy_1"] == [ra.accuracy(1.0, **SETTING, order=2)]
+    assert second["accuracy_1"] == pytest.approx([spread.mean_accuracy(1.0)], rel=1e-12)
     undefined = strict_json(run("optimal", "--beta", 0.8, "--n", 400, "--p", 200, "--gamma", 0, "--json")[1])
-    assert undefined["optimal_alpha_std"] == undefined["accuracy_optimal_std"] == [None]
-    assert undefined["accuracy_1_std"][0] > 0.0
+    assert undefined["optimal_alpha_std"] == [None]
+    assert undefined["accuracy_optimal_std"] == undefined["accuracy_1_std"] != [None]  # no α matters
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_curve_draws_the_band_of_single_draws(run, monkeypatch, order):
+    drawn = []
+    for name in ("accuracy_curve", "risk_curve"):
+        curve = getattr(plots, name)
+        monkeypatch.setattr(
+            plots, name, lambda *a, curve=curve, **k: drawn.append((a[1], k["order"])) or curve(*a, **k)
+        )
+    assert run("curve", *PROBLEM, "--order", order, "--out", "curve.png")[0] == 0
+    assert [drawn_order for _, drawn_order in drawn] == [order, order]
+    for law, _ in drawn:
+        np.testing.assert_array_equal(law.cov, ra.fluctuations(**SETTING).cov)
 
 
 def test_optimal_at_several_beta_with_simulation(run):
@@ -163,9 +178,8 @@ def test_curve_prints_writes_and_draws(run, tmp_path):
     assert float(rows[4]["accuracy_std"]) == pytest.approx(spread.accuracy_std(2.0), rel=1e-12)
     assert float(rows[4]["risk_std"]) == pytest.approx(spread.risk_std(2.0), rel=1e-12)
     rows = list(csv.DictReader(run(*arguments, "--order", 2)[1].splitlines()))
-    assert float(rows[4]["accuracy"]) == ra.accuracy(2.0, **SETTING, order=2)
-    assert float(rows[4]["risk"]) == ra.risk(2.0, **SETTING, order=2)
-    assert (_theory._between(SETTING, 2).bias == 0.0).all()  # it is in the law, and must not shift the band twice
+    assert float(rows[4]["accuracy"]) == pytest.approx(ra.fluctuations(**SETTING).mean_accuracy(2.0), rel=1e-12)
+    assert float(rows[4]["risk"]) == pytest.approx(ra.fluctuations(**SETTING).mean_risk(2.0), rel=1e-12)
 
     assert run(*arguments, "--trials", 4, "--out", "curve.csv")[0] == 0
     with (tmp_path / "curve.csv").open(encoding="utf-8") as file:
@@ -206,7 +220,7 @@ def test_compare_agrees_and_says_so(run):
     assert max(map(len, out.splitlines())) <= 120
     header = out.splitlines()[0]
     assert header.index("± s.e.") < header.index("± one draw") < header.index("predicted") < header.index("allowance")
-    assert "the mean of 60 draws by" in " ".join(out.split())
+    assert "the mean of 60 draws is good to" in " ".join(out.split())
 
 
 def test_compare_to_second_order(run):

@@ -368,3 +368,18 @@ def test_noise_of_minibatches_stays_in_the_background(ax):
     assert lines["objective"].get_alpha() < 1.0
     assert lines["validation loss"].get_alpha() is None
     assert lines["objective"].get_linewidth() < lines["validation loss"].get_linewidth()
+
+
+@pytest.mark.parametrize(("draw", "mean"), [(plots.accuracy_curve, "mean_accuracy"), (plots.risk_curve, "mean_risk")])
+def test_curves_of_order_2_are_means_over_draws(draw, mean):
+    spread, grid = ra.fluctuations(0.5, 20, 30, 0.2), np.linspace(-1, 3, 9)
+    ax = draw(Figure().subplots(), spread, grid, order=2)
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), getattr(spread, mean)(grid), rtol=1e-12)
+    assert np.abs(ax.lines[0].get_ydata() - draw(Figure().subplots(), spread, grid).lines[0].get_ydata()).max() > 1e-3
+    with pytest.raises(ValueError, match="order must be 1 with a MarginLaw"):
+        draw(Figure().subplots(), spread.law, grid, order=2)
+    for wrong in (1.0, [], [[0.0, 1.0]]):
+        with pytest.raises(ValueError, match="alpha must be a vector"):
+            draw(Figure().subplots(), spread, wrong)
+    with pytest.raises(ValueError, match="coverage"):
+        draw(Figure().subplots(), spread.law, grid, coverage=90)

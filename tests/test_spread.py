@@ -397,3 +397,44 @@ def test_alpha_is_checked(method):
     for n_sources, alpha in ((1, None), (1, math.nan), (0, 1.0), (3, [1.0, 2.0]), (3, 1.0), (1, "1")):
         with pytest.raises(ValueError, match="alpha"):
             getattr(random_spread(1, n_sources), method)(alpha)
+
+
+def test_mean_risk_is_that_of_gaussian_numbers():
+    law = MarginLaw([0.4, 0.3], [[0.6, 0.05], [0.05, 0.4]])
+    rng = np.random.default_rng(5)
+    root = 0.02 * rng.standard_normal((5, 5))
+    bias = 0.01 * rng.standard_normal(5)
+    spread = Fluctuations(law, root @ root.T, bias)
+    draws = flatten(law) + bias + rng.standard_normal((400_000, 5)) @ root.T
+    for alpha in (-0.7, 0.0, 2.5):
+        mean = draws[:, 0] + alpha * draws[:, 1]
+        risk = (1.0 - mean) ** 2 + draws[:, 2] + 2.0 * alpha * draws[:, 3] + alpha**2 * draws[:, 4]
+        found = spread.mean_risk(alpha)
+        assert abs(found - risk.mean()) < 4.0 * risk.std() / np.sqrt(len(risk)) + np.square(bias).sum() * 10
+        assert abs(found - law.risk(alpha)) > 10.0 * risk.std() / np.sqrt(len(risk))
+
+
+def test_alpha_that_hangs_on_the_last_digits_is_nan():
+    for gamma in (1e3, 1e5, 1e6):
+        spread = ra.fluctuations(1.0, 1000, 1000, gamma)
+        assert abs(spread.optimal_alpha_std() / 0.04472 - 1.0) < 0.01
+        assert abs(ra.optimal_alpha(1.0, 1000, 1000, gamma, order=2) - 0.999) < 1e-3 + 2.0 / gamma
+    for gamma in (1e9, 1e12, 1e15, 1e30):
+        assert np.isnan(ra.fluctuations(1.0, 1000, 1000, gamma).optimal_alpha_std())
+        assert np.isnan(ra.optimal_alpha(1.0, 1000, 1000, gamma, order=2))
+    assert np.isfinite(ra.optimal_alpha([0.7, -0.2], 1000, 1000, 1e12, order=2)).all()
+
+
+def test_a_spread_needs_a_finite_law():
+    with pytest.raises(ValueError, match="law must be finite"):
+        Fluctuations(ra.margin_law(0.5, 50, 50, 0.0), np.eye(5))
+
+
+def test_risk_varies_by_the_square_of_the_largest_alpha():
+    spread = ra.fluctuations(0.5, 50, 100, 0.1)
+    assert spread.risk_std(1e150) == pytest.approx(spread.risk_std(1e50) * 1e200, rel=1e-12)
+
+
+def test_too_many_alphas_are_refused_before_they_are_tried():
+    with pytest.raises(ValueError, match=r"alpha of shape .* memory"):
+        ra.fluctuations(np.zeros(10**3), 50, 100, 0.1).accuracy_std(np.zeros((10**6, 1)))

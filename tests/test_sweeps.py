@@ -82,6 +82,7 @@ def test_second_order_is_what_single_calls_say(grid):
     assert list(second.columns()) == [
         *list(grid.columns())[: list(grid.columns()).index("risk") + 1],
         "mean_accuracy",
+        "mean_risk",
         *list(grid.columns())[list(grid.columns()).index("risk") + 1 :],
     ]
     for row, first in zip(second.rows(), grid.rows(), strict=True):
@@ -94,6 +95,7 @@ def test_second_order_is_what_single_calls_say(grid):
         assert row["accuracy"] == ra.accuracy(alpha, **problem, order=2)
         assert row["risk"] == ra.risk(alpha, **problem, order=2)
         assert row["mean_accuracy"] == pytest.approx(ra.fluctuations(**problem).mean_accuracy(alpha), rel=1e-13)
+        assert row["mean_risk"] == pytest.approx(ra.fluctuations(**problem).mean_risk(alpha), rel=1e-13)
         difference = row["simulated_accuracy"] - row["mean_accuracy"]
         assert row["z"] == pytest.approx(difference / row["stderr_accuracy"])
         assert optimal or row["simulated_accuracy"] == first["simulated_accuracy"]  # the same draws

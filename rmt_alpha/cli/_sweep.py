@@ -61,7 +61,8 @@ def sweep(arguments: argparse.Namespace) -> Report:
         scores = np.abs(result["z"])
         largest = float(np.nanmax(scores)) if not np.isnan(scores).all() else math.nan
         data |= {"largest_z": largest, "seed": result.seed.entropy, "out": str(out)}
-        lines.append(f"Largest |z| of the accuracy, in which theory's own O(1/n) error shows: {largest:.2f}")
+        bias = "1/n" if result.order == 1 else "1/n²"
+        lines.append(f"Largest |z| of the accuracy, in which theory's own O({bias}) error shows: {largest:.2f}")
         lines.append(f"Trials: {out}")
     return Report({**data, "csv": str(table)}, [*lines, f"Table: {table}"])
 

@@ -22,7 +22,6 @@ from rmt_alpha.cli._shared import (
     table,
     write_csv,
 )
-from rmt_alpha.spread import flatten
 
 PROBLEM = (
     "beta",
@@ -109,18 +108,20 @@ def optimal(arguments: argparse.Namespace) -> Report:
     """α*, the worst α, the risk-optimal α, and what they are worth."""
     problem, order = _problem(arguments), arguments.order
     law, between = ra.margin_law(**problem, order=order), ra.fluctuations(**problem)
+    accuracy = law.accuracy if order == 1 else between.mean_accuracy
     columns: dict[str, Any] = {
         "beta": problem["beta"],
         "optimal_alpha": ra.optimal_alpha(**problem, order=order),
         "worst_alpha": law.worst_alpha(),
         "risk_optimal_alpha": law.risk_optimal_alpha(),
-        "accuracy_0": law.accuracy(0.0),
-        "accuracy_1": law.accuracy(1.0),
+        "accuracy_0": accuracy(0.0),
+        "accuracy_1": accuracy(1.0),
     }
     best = np.asarray(columns["optimal_alpha"])
-    at_best = law.accuracy(np.nan_to_num(best))  # the closed form's α*, where the law is too near singular for its own
+    at_best = accuracy(np.nan_to_num(best))  # the closed form's α*, where the law is too near singular for its own
     columns["accuracy_optimal"] = np.where(np.isnan(best), law.best_accuracy(), at_best)
-    at_best = np.where(np.isnan(best), np.nan, between.accuracy_std(np.nan_to_num(best)))
+    forgotten = (law.mean[..., 1] == 0.0) & (law.cov[..., 1, 1] == 0.0)  # no α matters
+    at_best = np.where(np.isnan(best) & ~forgotten, np.nan, between.accuracy_std(np.nan_to_num(best)))
     spreads: dict[str, Any] = {
         "optimal_alpha": between.optimal_alpha_std(),
         "accuracy_0": between.accuracy_std(0.0),
@@ -147,15 +148,17 @@ def curve(arguments: argparse.Namespace) -> Report:
     """Accuracy and risk against α, as a plot, a CSV file, or a table on standard output."""
     check_out(arguments.out, *PICTURES, ".csv")
     problem = _problem(arguments)
-    between = _between(problem, arguments.order)
-    law = between.law
+    between = ra.fluctuations(**problem)
+    law = between.law if arguments.order == 1 else between.corrected_law
     low, high = _range(arguments, law)
     points = integer("--points", arguments.points, 2)
     check_memory(f"--points {points}", 500.0 * points * len(law))  # rows of Python numbers, before they are written
     grid = np.linspace(low, high, points)
     columns: dict[str, Any] = {"alpha": np.tile(grid, len(law)), "beta": np.repeat(problem["beta"], points)}
-    columns["accuracy"] = np.asarray(law[:, None].accuracy(grid)).ravel()
-    columns["risk"] = np.asarray(law[:, None].risk(grid)).ravel()
+    of_alpha = (law[:, None].accuracy, law[:, None].risk)
+    if arguments.order == 2:
+        of_alpha = (between[:, None].mean_accuracy, between[:, None].mean_risk)
+    columns["accuracy"], columns["risk"] = (np.asarray(value(grid)).ravel() for value in of_alpha)
     columns["accuracy_std"] = np.asarray(between[:, None].accuracy_std(grid)).ravel()
     columns["risk_std"] = np.asarray(between[:, None].risk_std(grid)).ravel()
     run = _simulate(arguments, problem) if arguments.trials else None
@@ -169,16 +172,9 @@ def curve(arguments: argparse.Namespace) -> Report:
     if arguments.out.suffix.lower() == ".csv":
         write_csv(arguments.out, columns, rows)
     else:
-        picture(arguments.out, lambda axes: _draw_curves(axes, between, problem["beta"], grid, run), panels=2)
+        shown = between, arguments.order, problem["beta"], grid, run
+        picture(arguments.out, lambda axes: _draw_curves(axes, *shown), panels=2)
     return Report({**columns, "out": str(arguments.out)}, [f"{len(rows)} points: {arguments.out}"])
-
-
-def _between(problem: dict[str, Any], order: int) -> ra.Fluctuations:
-    """Return the spread of draws around the limit; of order 2 around the law of their mean numbers."""
-    spread = ra.fluctuations(**problem)
-    if order == 1:
-        return spread
-    return ra.Fluctuations._trusted(flatten(spread.corrected_law), spread.cov, np.zeros_like(spread.bias))
 
 
 def _range(arguments: argparse.Namespace, law: ra.MarginLaw) -> tuple[float, float]:
@@ -191,15 +187,17 @@ def _range(arguments: argparse.Namespace, law: ra.MarginLaw) -> tuple[float, flo
     return ends(float(low), float(high))
 
 
-def _draw_curves(axes: Any, between: ra.Fluctuations, beta: Any, grid: Any, run: ra.Simulation | None) -> None:
+def _draw_curves(
+    axes: Any, between: ra.Fluctuations, order: int, beta: Any, grid: Any, run: ra.Simulation | None
+) -> None:
     from rmt_alpha import plots
 
     few = grid[:: max(1, len(grid) // 15)]
     for i in range(len(beta)):
         style: dict[str, Any] = {"color": plots.COLOURS[i % len(plots.COLOURS)]}
         label = rf"$\beta$ = {beta[i]:g}"
-        plots.accuracy_curve(axes[0], between[i], grid, label=label, **style)
-        plots.risk_curve(axes[1], between[i], grid, label=label, **style)
+        plots.accuracy_curve(axes[0], between[i], grid, label=label, order=order, **style)
+        plots.risk_curve(axes[1], between[i], grid, label=label, order=order, **style)
         if run is not None:
             named = f"mean of {len(run.law)} ± 2 s.e." if i == 0 else "_"
             plots.estimates(axes[0], few, run[i].accuracy(few), label=named, **style)
@@ -223,13 +221,14 @@ def compare(arguments: argparse.Namespace) -> Report:
     comparison = compare(run, marks if arguments.alpha is None else arguments.alpha, order=arguments.order)
     records = _records(comparison)
     names = {"quantity": "quantity", "theory": "theory", "simulated": "simulated", **ERRORS}
-    names |= {"allowance": "allowance", "z": "z", "excess": "excess"}
+    names |= {"allowance": "allowance", "z": "z", "excess": "excess", "spread_excess": "of spread"}
     rows = [tuple(record[name] for name in names) for record in records]
     left = "1/n" if arguments.order == 1 else "1/n²"
     lines = [
-        *table(names.values(), rows, ".5f", {7: "+.2f", 8: "+.2f"}),
+        *table(names.values(), rows, ".5f", {7: "+.2f", 8: "+.2f", 9: "+.2f"}),
         "",
-        f"z: difference over its standard error. excess: what it has beyond an allowance for the O({left}) bias.",
+        f"z: difference over its standard error. excess: what it has beyond an allowance for the O({left}) bias. of",
+        "spread: the same of the scatter of single draws, whose standard error is another.",
         f"Theory and simulation {_verb(comparison.agrees)}: |excess| ≤ {comparison.threshold:.2f} is within chance for "
         f"{len(records)} quantities (level {LEVEL:g}, {comparison.trials} trials).",
     ]
@@ -248,8 +247,8 @@ def _verb(agree: bool) -> str:
 def _two_errors(record: dict[str, Any], trials: int, agree: bool) -> str:
     """Tell the spread of single draws from the error of their mean."""
     return (
-        f"one draw is off by {record['spread']:.2g}, the mean of {trials} draws by {record['stderr']:.2g}; theory "
-        f"predicts {record['predicted_spread']:.2g} for one draw, and all such spreads {_verb(agree)}."
+        f"single draws scatter by {record['spread']:.2g} (theory: {record['predicted_spread']:.2g}), and the mean of "
+        f"{trials} draws is good to {record['stderr']:.2g}. All such spreads {_verb(agree)} with theory."
     )
 
 
@@ -331,7 +330,7 @@ def _problem(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _add_order(command: argparse.ArgumentParser) -> None:
-    what = "theory: 1 the limit of large n and p, 2 with its O(1/n) correction (default: %(default)s)"
+    what = "theory: 1 the limit of large n and p, 2 the means over draws, to O(1/n) (default: %(default)s)"
     command.add_argument("--order", type=int, choices=(1, 2), default=1, help=what)
 
 

@@ -35,10 +35,10 @@ import numpy as np
 
 from rmt_alpha._jit import jit, routine
 from rmt_alpha._random import stream
-from rmt_alpha._validation import FloatArray, integer, lengths
+from rmt_alpha._validation import FloatArray, integer
 from rmt_alpha.coordinates import TrainedSource, isotropic_coordinates
 from rmt_alpha.elimination import absorb, absorb_inverse, corner, corner_inverse, start
-from rmt_alpha.problem import Experiment, GaussianMixture, Source, check_sources
+from rmt_alpha.problem import Experiment, GaussianMixture, RidgeSource, Source, check_sources
 from rmt_alpha.simulation.specification import of_experiment, of_transfer
 
 _BLOCK = 64
@@ -453,13 +453,18 @@ def isotropic_mixtures(target: GaussianMixture, n: int, gamma: float, sources: I
     sources = check_sources(target, sources)
     n = integer("n", n)
     reduced = isotropic_coordinates(target, gamma, sources)
-    _require_precise("target.mean", float(lengths(reduced.mean)))
-    for k, source in enumerate(reduced.sources):
-        if isinstance(source, TrainedSource):
-            _require_precise(f"sources[{k}].mixture.mean", float(lengths(source.mean)))
+    _require_precise("target.mean", _longest(target))
+    for k, source in enumerate(sources):
+        if isinstance(source, RidgeSource):
+            _require_precise(f"sources[{k}].mixture.mean", _longest(source.mixture))
             integer(f"sources[{k}].n", source.n)
     problem = of_transfer(target, n, gamma, sources)
     return Streaming(reduced.mean, n, target.p, reduced.gamma, target.label_noise, reduced.sources, problem)
+
+
+def _longest(mixture: GaussianMixture) -> float:
+    """Return the largest entry of the mean, in standard deviations."""
+    return float(np.abs(mixture.mean).max() / mixture.root)
 
 
 def _require_precise(name: str, ratio: float) -> None:

@@ -1,9 +1,9 @@
 r"""Fluctuations of the isotropic model at finite n and p: a central limit theorem for the numbers of the margin law.
 
-Statement. Let n, p and the N_k go to infinity with fixed ratios and ``nh → ∞`` (and ``N_k h_k → ∞``). Then
-``√n (ν − ν̄)``, ν being the numbers of a draw's margin law (M, V) and ν̄ their limit, is asymptotically Gaussian, and
-the mean of ν is ``ν̄ + b/n + o(1/n)``. Covariance and b are those of a function, written below, of a few independent
-Gaussian variables.
+Statement. Let n, p and the N_k go to infinity, their ratios having positive limits, while h and h_k stay away from 0
+(γ > 0, or γ = 0 and p/n does not tend to 1). Let ν be the numbers of a draw's margin law (M, V), and ν̄ those of the
+closed form at these n, p, N_k. Then ``√n (ν − ν̄)`` is asymptotically Gaussian, and the mean of ν is
+``ν̄ + b/n + o(1/n)``. Covariance and b are those of a smooth function, written below, of a few Gaussian variables.
 
 **The chain** (`rmt_alpha.elimination`). A draw of the target sits at the corner of a banded matrix, and the elimination
 of its rows from the last to the first is a Markov chain on (C, E): symmetric matrices of size d = k+q, C a Schur
@@ -45,7 +45,7 @@ Everything is rational in independent entries. δL and δE go into first order b
 limit of L is inverted by hand, ``(ρk₁ + UᵀU) = diag(λ, k₁)``. Nothing is divided by γ.
 
 **Label noise.** The observed labels combine the two classifiers: ``M₀ = t̂M_{f₁} + τ̂M_{f₂}``, and so on. f₂ can be
-flipped, so what is odd in it vanishes in the mean; nε̂ is binomial, whence ``t̂ = cos ψ̂`` with ``Var ψ̂ = 1/n``,
+flipped, so what is odd in it vanishes in the mean; nε̂ is binomial, whence ``t̂ = cos ψ̂`` with ``Var ψ̂ ≃ 1/n``,
 ``E t̂ = t`` and ``E t̂² = t² + (1−t²)/n``.
 
 **Random sources.** A source that is trained on N samples is the same chain without a source of its own: it yields
@@ -56,7 +56,7 @@ the sources, quadratic in ``s_k = ⟨w̃_k, μ⟩``: covariance and bias follow 
 Cost: a few products of matrices of size k+4 for a problem, vectorised over arrays of problems. γ = 0 is allowed. V₀ₖ is
 of the size of γ, and the one number whose spread is a difference of larger terms: it counts as constant, as it is for
 γ = 0, where rounding would make up its standard deviation, below ``1e-7 √(V₀₀Vₖₖ/n)``. The expansion means something
-where ``nh ≫ k+q``. Reference: THEORY §8.
+where ``nh ≫ k+q`` and p ≫ 1; where nh < 1 results are nan by rule. Reference: THEORY §8.
 """
 
 import math
@@ -77,6 +77,9 @@ from rmt_alpha.theory import closed_form
 _BLOCK = 2**11
 """Problems that are worked on together: some tens of MB."""
 
+
+_FEWEST = 1.0
+"""With fewer degrees of freedom nh left, an expansion in their inverse says nothing, and results are nan by rule."""
 
 _ROUNDING = 1e-14
 """A variance that is smaller in units of the terms whose difference it is has no digits left."""
@@ -407,7 +410,7 @@ def _observed(
     shift = (through @ bias[..., None])[..., 0]
     shift[:, new[0, 0]] += tau2 * bend  # E t̂² = t² + (1−t²)/n
     total = through @ cov @ np.swapaxes(through, 1, 2) + turn[:, :, None] * turn[:, None, :]
-    n = ridge.n[:, None]
+    n = np.where(ridge.n * ridge.h < _FEWEST, np.nan, ridge.n)[:, None]
     return (through @ limit[..., None])[..., 0], shift / n, total / n[..., None]
 
 
@@ -699,7 +702,7 @@ def fluctuations(
     Fluctuations
         Batched over the broadcast shape of the arguments: covariance between draws of (M₀, M₁, V₀₀, V₀₁, V₁₁), source
         and target both drawn anew, and the bias of their means; each to leading order, 1/n. nan where the law is not
-        finite.
+        finite. V₀₁, of the size of γ, counts as constant where its spread is below 1e-7 √(V₀₀V₁₁/n).
 
     Raises
     ------
@@ -713,8 +716,9 @@ def fluctuations(
 
     Notes
     -----
-    THEORY §8. To be believed where n times `rmt_alpha.theory.isotropic.residual_fraction` is well above 1, for the
-    source as well as for the target.
+    THEORY §8. To be believed where n times `rmt_alpha.theory.isotropic.residual_fraction` is well above 1, and nan
+    where it is below 1, for the source as well as for the target. Accuracies and intervals also need a dimension p of
+    some tens: below, an accuracy near its best α hardly depends on the numbers to first order.
 
     Examples
     --------
@@ -832,7 +836,7 @@ def accuracy_std(
     -------
     float or array
         Between classifiers that are each trained on a draw of its own of target and source samples; O(1/√n). nan where
-        the law is not finite.
+        the law is not finite, and as in `fluctuations`, which also says when to believe it.
 
     Raises
     ------

@@ -15,6 +15,7 @@ from rmt_alpha._jit import Ufunc
 from rmt_alpha._validation import FloatArray, broadcast_shape, real_array
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.problem import Isotropic
+from rmt_alpha.spread import precise_optimal_alpha
 from rmt_alpha.theory import closed_form
 from rmt_alpha.theory.fluctuations import checked_order, fixed_source_fluctuations, isotropic_fluctuations
 
@@ -29,7 +30,7 @@ def _optimal_alpha_array(*, order: int, **parameters: Any) -> FloatArray:
     problem = Isotropic(**parameters)
     if order == 1:
         return closed_form.isotropic_optimal_alpha(problem)
-    return np.asarray(_law(problem, order).optimal_alpha())
+    return precise_optimal_alpha(_law(problem, order))
 
 
 def _worst_alpha_array(*, order: int, **parameters: Any) -> FloatArray:
@@ -88,6 +89,8 @@ def optimal_alpha(
         Probability in [0, ½) that a training label is flipped, in the target and in the source.
     order : {1, 2}, default 1
         As in `margin_law`: 1 for the limit of large n and p, 2 for the law with the means that draws have at these.
+        With order 2, nan also where α* hangs on the last digits (γ above 1e7 with a source along the target), and
+        where so few degrees of freedom are left that the correction means nothing.
 
     Returns
     -------
@@ -299,7 +302,8 @@ def risk(
 
     Notes
     -----
-    THEORY §2. The α of least risk is ``margin_law(...).risk_optimal_alpha()``; it is not α*.
+    THEORY §2. The α of least risk is ``margin_law(...).risk_optimal_alpha()``; it is not α*. With ``order=2`` it is the
+    risk at the mean numbers of a draw; the mean risk of draws is ``fluctuations(...).mean_risk(alpha)``.
 
     Examples
     --------
@@ -348,7 +352,8 @@ def margin_law(
         As in `optimal_alpha`.
     order : {1, 2}, default 1
         1: the limit of large n and p. 2: corrected by the O(1/n) bias of the five numbers, so that they are the means
-        over draws up to O(1/n²). `accuracy_std` tells how far single draws are from them.
+        over draws up to O(1/n²). `accuracy_std` tells how far single draws are from them. Worth something where n times
+        `residual_fraction` is well above 1, and nan where it is below 1, for the source or for the target.
 
     Returns
     -------

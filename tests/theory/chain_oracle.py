@@ -114,7 +114,7 @@ def derivatives(
     """First and second derivatives along directions (rows), of a function that is real on the real axis.
 
     By Cauchy's formula on a circle of 8 points, in the length of ``direction / scale`` one of 0.03: what is neglected
-    is the tenth derivative's share, 1e-12.
+    is the share of the ninth derivative (the tenth for the second), 1e-12.
     """
     turns = np.exp(1j * np.pi * (np.arange(4) + 0.5) / 4)  # the other half is conjugate
     first, second = [], []

@@ -409,7 +409,15 @@ def test_the_limit_inside_is_the_margin_law(trained, monkeypatch):
 
 @pytest.mark.parametrize("trained", [False, True])
 def test_covariances_are_symmetric_and_positive(trained):
-    spread = ra.fluctuations(**some_problems(2, 600, trained=trained))
+    problems = some_problems(2, 600, trained=trained)
+    enough = problems["n"] * residual_fraction(problems["n"], problems["p"], problems["gamma"]) >= 1.0
+    if trained:
+        size, penalty = problems["n_source"], problems["gamma_source"]
+        enough &= size * residual_fraction(size, problems["p"], penalty) >= 1.0
+    spread = ra.fluctuations(**problems)
+    assert (np.isnan(spread.std).all(axis=-1) == ~enough).all()
+    assert np.isnan(spread.bias[~enough]).all()
+    spread = spread[enough]
     std = spread.std
     assert (std > 0.0).all()
     np.testing.assert_array_equal(spread.cov, np.swapaxes(spread.cov, -1, -2))
@@ -820,3 +828,14 @@ def test_what_would_not_fit_in_memory_is_refused(monkeypatch):
     monkeypatch.setattr(room, "check_memory", refuse)
     with pytest.raises(ValueError, match=r"fluctuations of shape \(3, 7\)"):
         ra.fluctuations(np.zeros((3, 1)), np.full(7, 30.0), 40, 0.1)
+
+
+def test_the_mixed_number_varies_in_proportion_to_the_penalty_or_not_at_all():
+    """Never by rounding noise: for p > n its spread is a difference of terms 1/γ times as large."""
+    gamma = np.geomspace(1e-13, 1e-3, 21)[:, None]
+    scaled = ra.fluctuations(0.8, [30, 200, 10], [60, 400, 1000], gamma, mu=1.2).std[..., 3] / gamma
+    assert ((scaled == 0.0) | (np.abs(scaled / scaled[-1] - 1.0) < 0.02)).all()
+    assert (scaled[0] == 0.0).all()
+    unpenalised = ra.fluctuations(0.8, [30, 200], [60, 400], 0.0, mu=1.2, label_noise=0.1)
+    assert (unpenalised.bias[:, 3] == 0.0).all()
+    assert (unpenalised.cov[:, 3] == 0.0).all()

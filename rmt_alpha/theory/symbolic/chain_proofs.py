@@ -11,7 +11,7 @@ The map is written once, in `_eliminated`. Its matrices may be of symbols, or be
 cut after second order, which add and multiply as matrices do. With l, d the last column and pivot of C₊, the new entry
 (i, j) is made of the old entry (i−1, j−1), the last row's entries i−1 and j−1, its pivot, and cᵢ, cⱼ, c_d alone: the
 entries of a state of size 3 are of all kinds that there are. (With i or j = 0 the old entries are those of the border,
-γ, 1 and 0.) The statements are shown for size 3; what speaks of d itself is checked for sizes 1 to 4.
+γ, 1 and 0.) The statements are shown for size 3; what speaks of d itself is checked for sizes 1 to 5.
 
 θ = η/(1+κ)² = 1 − h is spelled out, since θ has another meaning in `rmt_alpha.theory.symbolic.proofs`.
 """
@@ -30,7 +30,7 @@ from rmt_alpha.theory.symbolic.proving import Claim, Proof, _Block, _cancels, _D
 
 L = letters
 
-_SIZES = (1, 2, 3, 4)
+_SIZES = (1, 2, 3, 4, 5)
 _SHOWN = 3
 
 _K1 = 1 + L.kappa
