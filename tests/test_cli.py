@@ -16,7 +16,7 @@ import pytest
 
 import rmt_alpha as ra
 from rmt_alpha import cli, plots, symbolic
-from rmt_alpha.cli import _fit, _lora, _shared, _tasks, _theory
+from rmt_alpha.cli import _fit, _lora, _shared, _tasks
 
 PROBLEM = ["--beta", "0.8", "--n", "60", "--p", "90", "--gamma", "0.2", "--n-source", "100", "--gamma-source", "0.5"]
 SETTING = {"beta": 0.8, "n": 60, "p": 90, "gamma": 0.2, "n_source": 100, "gamma_source": 0.5}
