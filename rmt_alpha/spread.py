@@ -188,7 +188,7 @@ class Fluctuations(Law):
             return np.asarray(self.cov / std[..., :, None] / std[..., None, :])
 
     def _at(self, alpha: ArrayLike | None, *, infinite: bool) -> tuple[FloatArray, ...]:
-        """Return (m, v, A, B, D, b_m, b_v) at α; divided by |α| and its powers where that exceeds 1, if `infinite`."""
+        """Return (m, v, A, B, D, b_m, b_v) at α, and what a is divided by: with `infinite` |α| where that exceeds 1."""
         K = self.n_sources
         array = self.checked_alpha(alpha, infinite=infinite and K == 1)
         if K == 1:
@@ -200,6 +200,7 @@ class Fluctuations(Law):
         forgotten = absent[..., 1 : K + 1] & absent[..., K + 1 :][..., i == j][..., 1:]
         a = np.ones((*shape, K + 1))
         a[..., 1:] = np.where(forgotten, 0.0, array)  # sources without a say, whatever their α
+        largest = np.ones((*shape, 1))
         if infinite:
             largest = np.abs(a).max(axis=-1, keepdims=True)
             endless = np.isinf(largest)
@@ -215,11 +216,11 @@ class Fluctuations(Law):
             m, v = (of_mean * self.numbers).sum(axis=-1), (of_variance * self.numbers).sum(axis=-1)
             b_m, b_v = (of_mean * self.bias).sum(axis=-1), (of_variance * self.bias).sum(axis=-1)
             A, B, D = along(of_mean, of_mean), along(of_mean, of_variance), along(of_variance, of_variance)
-        return m, v, A, B, D, b_m, b_v
+        return m, v, A, B, D, b_m, b_v, largest[..., 0]
 
     def _ratio(self, alpha: ArrayLike | None) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return S = m/√v in the limit, its mean between draws, and its standard deviation."""
-        m, v, A, B, D, b_m, b_v = self._at(alpha, infinite=True)
+        m, v, A, B, D, b_m, b_v, _ = self._at(alpha, infinite=True)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             root = np.sqrt(v)
             ratio = m / root
@@ -307,9 +308,8 @@ class Fluctuations(Law):
         float or ndarray
             The square root of ``4(1−m)²A − 4(1−m)B + D``.
         """
-        array = np.abs(self.checked_alpha(alpha, infinite=False))
-        scale = np.maximum(array if self.n_sources == 1 else array.max(axis=-1, initial=0.0), 1.0)
-        m, _, A, B, D, _, _ = self._at(alpha, infinite=True)
+        self.checked_alpha(alpha, infinite=False)
+        m, _, A, B, D, _, _, scale = self._at(alpha, infinite=True)
         rest = 1.0 / scale - m
         with np.errstate(over="ignore", invalid="ignore"):
             return as_result(scale * scale * np.sqrt(np.maximum(4.0 * rest * (rest * A - B) + D, 0.0)))
@@ -331,7 +331,7 @@ class Fluctuations(Law):
         finite = np.isfinite(array)
         if not finite.all():
             return as_result(np.where(finite, self.mean_risk(np.where(finite, array, 0.0)), self.law.risk(array)))
-        m, v, A, _, _, b_m, b_v = self._at(alpha, infinite=False)
+        m, v, A, _, _, b_m, b_v, _ = self._at(alpha, infinite=False)
         with np.errstate(over="ignore", invalid="ignore"):
             return as_result((1.0 - m) ** 2 - 2.0 * (1.0 - m) * b_m + v + b_v + A)
 

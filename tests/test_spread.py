@@ -431,6 +431,8 @@ def test_a_spread_needs_a_finite_law():
 
 
 def test_risk_varies_by_the_square_of_the_largest_alpha():
+    forgetful = ra.fluctuations(0.5, 100, 50, 0.0)
+    assert forgetful.risk_std(50.0) == forgetful.risk_std(0.0) > 0.0
     spread = ra.fluctuations(0.5, 50, 100, 0.1)
     assert spread.risk_std(1e150) == pytest.approx(spread.risk_std(1e50) * 1e200, rel=1e-12)
 
