@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import rmt_alpha as ra
 from rmt_alpha._validation import integer
+from rmt_alpha.cli._figures import add_figures
 from rmt_alpha.cli._fit import add_fit
 from rmt_alpha.cli._lora import add_lora_demo
 from rmt_alpha.cli._shared import Report, plain
@@ -80,6 +81,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {ra.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (add_theory, add_lora_demo, add_transfer, add_fit, add_benchmark_tasks, add_sweep):
+    for add in (add_theory, add_lora_demo, add_transfer, add_fit, add_benchmark_tasks, add_sweep, add_figures):
         add(commands)
     return parser
