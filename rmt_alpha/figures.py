@@ -307,8 +307,8 @@ def _entries(ax: Axes) -> tuple[list[Any], list[str]]:
 def _accuracy_alpha(axes: list[Axes], draws: Draws) -> None:
     (ax,) = axes
     beta = np.array(_FIGURE_1_BETA)
-    law, spread = margin_law(beta, **FIGURE_1), fluctuations(beta, **FIGURE_1)
-    low, high = float(np.min(law.worst_alpha())) - 0.8, 1.4 * float(np.max(optimal_alpha(beta, **FIGURE_1)))
+    spread = fluctuations(beta, **FIGURE_1)
+    low, high = float(np.min(spread.law.worst_alpha())) - 0.8, 1.4 * float(np.max(optimal_alpha(beta, **FIGURE_1)))
     grid, few = np.linspace(low, high, 241), np.linspace(low + 0.3, high - 0.3, 11)
     run = draws.one(beta=beta, **FIGURE_1)
     _lines(ax)

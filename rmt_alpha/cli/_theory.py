@@ -50,7 +50,8 @@ def demo(arguments: argparse.Namespace) -> Report:
     setting: dict[str, Any] = {"n": 40, "p": 1000, "gamma": 0.1, "mu": 0.8, "mu_perp": 0.8}
     setting |= {"n_source": 5000, "gamma_source": 5.0}
     run = ra.simulate(beta, **setting, trials=arguments.trials, seed=arguments.seed, progress=interactive(arguments))
-    law, between = ra.margin_law(beta, **setting), ra.fluctuations(beta, **setting)
+    between = ra.fluctuations(beta, **setting)
+    law = between.law
     best, worst = ra.optimal_alpha(beta, **setting), np.asarray(law.worst_alpha())
     rows, data, agrees, spreads_agree = [], [], True, True
     for i in range(beta.size):
@@ -107,7 +108,8 @@ def _draw_demo(ax: Any, between: ra.Fluctuations, beta: Any, run: ra.Simulation,
 def optimal(arguments: argparse.Namespace) -> Report:
     """α*, the worst α, the risk-optimal α, and what they are worth."""
     problem, order = _problem(arguments), arguments.order
-    law, between = ra.margin_law(**problem, order=order), ra.fluctuations(**problem)
+    between = ra.fluctuations(**problem)
+    law = _law(between, order)
     accuracy = law.accuracy if order == 1 else between.mean_accuracy
     columns: dict[str, Any] = {
         "beta": problem["beta"],
@@ -149,7 +151,7 @@ def curve(arguments: argparse.Namespace) -> Report:
     check_out(arguments.out, *PICTURES, ".csv")
     problem = _problem(arguments)
     between = ra.fluctuations(**problem)
-    law = between.law if arguments.order == 1 else between.corrected_law
+    law = _law(between, arguments.order)
     low, high = _range(arguments, law)
     points = integer("--points", arguments.points, 2)
     check_memory(f"--points {points}", 500.0 * points * len(law))  # rows of Python numbers, before they are written
@@ -175,6 +177,11 @@ def curve(arguments: argparse.Namespace) -> Report:
         shown = between, arguments.order, problem["beta"], grid, run
         picture(arguments.out, lambda axes: _draw_curves(axes, *shown), panels=2)
     return Report({**columns, "out": str(arguments.out)}, [f"{len(rows)} points: {arguments.out}"])
+
+
+def _law(between: ra.Fluctuations, order: int) -> ra.MarginLaw:
+    """Return the law that `ra.margin_law` gives to this order, whose numbers the fluctuations have."""
+    return between.law if order == 1 else between.corrected_law
 
 
 def _range(arguments: argparse.Namespace, law: ra.MarginLaw) -> tuple[float, float]:
