@@ -415,6 +415,31 @@ def isotropic_optimal_alpha(problem: Isotropic) -> FloatArray:
     return np.asarray(alpha) if np.shape(alpha) == problem.shape else np.broadcast_to(alpha, problem.shape).copy()
 
 
+def problem_at(alpha: ArrayLike, parameters: dict[str, Any]) -> Isotropic:
+    """Check a problem, and that α broadcasts against every parameter of it.
+
+    Parameters
+    ----------
+    alpha : array_like
+        Scale of the source.
+    parameters : dict
+        Those of `Isotropic`.
+
+    Returns
+    -------
+    Isotropic
+        The problem, of its own shape without that of α.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range or the shapes do not broadcast.
+    """
+    problem = Isotropic(**parameters)
+    broadcast_shape({"alpha": real_array("alpha", alpha, infinite=True).shape, **problem.shapes})
+    return problem
+
+
 def checked_fixed_source(
     s: ArrayLike,
     w_perp2: ArrayLike,

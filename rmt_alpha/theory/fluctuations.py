@@ -67,7 +67,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rmt_alpha._elementwise import elementwise
-from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, integer, lengths, real, real_array
+from rmt_alpha._validation import FloatArray, check_memory, integer, lengths, real, real_array
 from rmt_alpha.coordinates import TrainedSource, isotropic_coordinates
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.problem import GaussianMixture, Isotropic, Source
@@ -804,9 +804,7 @@ def fixed_source_fluctuations(
 
 
 def _accuracy_std_array(alpha: ArrayLike, **parameters: Any) -> FloatArray:
-    problem = Isotropic(**parameters)
-    broadcast_shape({"alpha": real_array("alpha", alpha, infinite=True).shape, **problem.shapes})
-    return np.asarray(isotropic_fluctuations(problem).accuracy_std(alpha))
+    return np.asarray(isotropic_fluctuations(closed_form.problem_at(alpha, parameters)).accuracy_std(alpha))
 
 
 def accuracy_std(

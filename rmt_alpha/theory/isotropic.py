@@ -38,18 +38,11 @@ def _worst_alpha_array(*, order: int, **parameters: Any) -> FloatArray:
 
 
 def _accuracy_array(alpha: ArrayLike, *, order: int, **parameters: Any) -> FloatArray:
-    return np.asarray(_law_at(alpha, order, parameters).accuracy(alpha))
+    return np.asarray(_law(closed_form.problem_at(alpha, parameters), order).accuracy(alpha))
 
 
 def _risk_array(alpha: ArrayLike, *, order: int, **parameters: Any) -> FloatArray:
-    return np.asarray(_law_at(alpha, order, parameters).risk(alpha))
-
-
-def _law_at(alpha: ArrayLike, order: int, parameters: dict[str, Any]) -> MarginLaw:
-    """Return the law, once it is certain that α broadcasts against every parameter."""
-    problem = Isotropic(**parameters)
-    broadcast_shape({"alpha": real_array("alpha", alpha, infinite=True).shape, **problem.shapes})
-    return _law(problem, order)
+    return np.asarray(_law(closed_form.problem_at(alpha, parameters), order).risk(alpha))
 
 
 # The public functions.
