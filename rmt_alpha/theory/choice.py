@@ -51,6 +51,7 @@ from rmt_alpha.theory.closed_form import (
     SOURCE,
     UNDERFLOW,
     five_number_law,
+    full,
     gain_and_spread,
     geometry,
     is_size,
@@ -429,21 +430,16 @@ def _geometry_of(problem: Isotropic) -> tuple[Any, ...]:
     return problem.beta, problem.mu, problem.mu_perp, *gain_and_spread(problem)
 
 
-def _full(values: Any, shape: tuple[int, ...]) -> FloatArray:
-    """Return the values at the broadcast shape, on which not all of them depend."""
-    return np.asarray(values) if np.shape(values) == shape else np.broadcast_to(values, shape).copy()
-
-
 def _limit_accuracy_array(**parameters: Any) -> FloatArray:
     problem = Isotropic(gamma=0.0, **parameters)
     eta = _checked_aspect_ratio(problem.n, problem.p)
-    return _full(_limit_accuracy(*_geometry_of(problem), eta, problem.label_noise), problem.shape)
+    return full(_limit_accuracy(*_geometry_of(problem), eta, problem.label_noise), problem.shape)
 
 
 def _best_accuracy_array(**parameters: Any) -> FloatArray:
     problem = Isotropic(**parameters)
     ridge = resolvent(problem.n, problem.p, problem.gamma)
-    return _full(_best_accuracy(*_geometry_of(problem), *ridge, problem.label_noise), problem.shape)
+    return full(_best_accuracy(*_geometry_of(problem), *ridge, problem.label_noise), problem.shape)
 
 
 def _sample_gain_array(alpha: ArrayLike | None = None, **parameters: Any) -> FloatArray:
@@ -451,10 +447,10 @@ def _sample_gain_array(alpha: ArrayLike | None = None, **parameters: Any) -> Flo
     p, gamma = problem.p, problem.gamma
     arguments = (*_geometry_of(problem), p, gamma, *resolvent(problem.n, p, gamma), problem.label_noise)
     if alpha is None:
-        return _full(_samples_at_best(*arguments), problem.shape)
+        return full(_samples_at_best(*arguments), problem.shape)
     scale = real_array("alpha", alpha, infinite=True)
     shape = broadcast_shape({"alpha": scale.shape, **problem.shapes})
-    return _full(_samples_at(scale, *arguments), shape)
+    return full(_samples_at(scale, *arguments), shape)
 
 
 # The public functions.
@@ -796,19 +792,19 @@ def optimal_alpha_gamma(
     problem = Isotropic(gamma=0.0 if gamma is None else gamma, **parameters)
     shape = problem.shape
     limit = (*_geometry_of(problem), _checked_aspect_ratio(problem.n, problem.p), problem.label_noise)
-    accuracy = _full(_limit_accuracy(*limit), shape)
+    accuracy = full(_limit_accuracy(*limit), shape)
     gamma_at_one, accuracy_at_one = _at_one(problem)
     values: dict[str, Any] = {
-        "alpha": _full(_limit_alpha(*limit[:-1]), shape),
+        "alpha": full(_limit_alpha(*limit[:-1]), shape),
         "gamma": np.where(np.isnan(accuracy), np.nan, np.inf),
-        "c": _full(_limit_scale(*limit), shape),
+        "c": full(_limit_scale(*limit), shape),
         "accuracy": accuracy,
         "gamma_at_one": gamma_at_one,
         "accuracy_at_one": accuracy_at_one,
     }
     if gamma is not None:
         values |= {
-            "gamma_given": _full(problem.gamma, shape),
+            "gamma_given": full(problem.gamma, shape),
             "accuracy_given": isotropic_law(problem).accuracy(1.0),
             "alpha_given": isotropic_optimal_alpha(Isotropic(gamma=gamma, **parameters)),
             "accuracy_alpha_given": _best_accuracy_array(gamma=gamma, **parameters),

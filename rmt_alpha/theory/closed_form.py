@@ -396,6 +396,24 @@ def isotropic_law(problem: Isotropic) -> MarginLaw:
     )
 
 
+def full(values: Any, shape: tuple[int, ...]) -> FloatArray:
+    """Return values at the broadcast shape, on which not all of them depend.
+
+    Parameters
+    ----------
+    values : float or ndarray
+        What was computed at the shape on which it depends.
+    shape : tuple of int
+        To which that broadcasts.
+
+    Returns
+    -------
+    ndarray
+        Of that shape, writable.
+    """
+    return np.asarray(values) if np.shape(values) == shape else np.broadcast_to(values, shape).copy()
+
+
 def isotropic_optimal_alpha(problem: Isotropic) -> FloatArray:
     """Return α* of an isotropic problem, in the form without cancellation.
 
@@ -412,7 +430,7 @@ def isotropic_optimal_alpha(problem: Isotropic) -> FloatArray:
     gain, spread = gain_and_spread(problem)
     kappa, eta = effective_ridge(problem.n, problem.p, problem.gamma), aspect_ratio(problem.n, problem.p)
     alpha = optimal_alpha(problem.beta, problem.mu, problem.mu_perp, gain, spread, kappa, eta, problem.label_noise)
-    return np.asarray(alpha) if np.shape(alpha) == problem.shape else np.broadcast_to(alpha, problem.shape).copy()
+    return full(alpha, problem.shape)
 
 
 def problem_at(alpha: ArrayLike, parameters: dict[str, Any]) -> Isotropic:

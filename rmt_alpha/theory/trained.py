@@ -38,7 +38,7 @@ from rmt_alpha._elementwise import elementwise
 from rmt_alpha._jit import ufunc
 from rmt_alpha._validation import FloatArray
 from rmt_alpha.problem import Isotropic
-from rmt_alpha.theory.closed_form import SOURCE, UNDERFLOW, effective_ridge, gain_and_spread, geometry
+from rmt_alpha.theory.closed_form import SOURCE, UNDERFLOW, effective_ridge, full, gain_and_spread, geometry
 
 
 @ufunc
@@ -61,7 +61,7 @@ def _trained_alpha_array(**parameters: Any) -> FloatArray:
     gain, spread = gain_and_spread(problem)
     kappa = effective_ridge(problem.n, problem.p, problem.gamma)
     alpha = _trained_alpha(problem.beta, problem.mu, problem.mu_perp, gain, spread, kappa, problem.label_noise)
-    return alpha if np.shape(alpha) == problem.shape else np.broadcast_to(alpha, problem.shape).copy()
+    return full(alpha, problem.shape)
 
 
 def trained_alpha(
