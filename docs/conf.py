@@ -5,6 +5,7 @@ import inspect
 import os
 import pkgutil
 import re
+import runpy
 import types
 from collections import defaultdict
 from pathlib import Path
@@ -106,7 +107,7 @@ html_theme_options = {
 }
 _PAGES = (
     *("index", "optimal_alpha", "fluctuations", "transfer", "estimation", "real_tasks", "real_features", "lora"),
-    *("simulation", "sweeps", "command_line", "theory", "derivation"),
+    *("simulation", "sweeps", "command_line", "theory", "derivation", "explorer"),
 )
 html_sidebars = {page: [] for page in _PAGES}
 
@@ -167,6 +168,15 @@ def _check_that_all_is_listed(app: Sphinx) -> None:
         logging.getLogger(__name__).warning("api.md does not list %s", name)
 
 
+def _write_the_explorer(app: Sphinx, exception: Exception | None) -> None:
+    """Put the page that explorer.md links to beside it."""
+    if exception is None and app.builder.format == "html":
+        page = runpy.run_path(str(Path(app.srcdir) / "explorer" / "build.py"))["page"]("../explorer.html")
+        out = Path(app.outdir) / "explorer" / "index.html"
+        out.parent.mkdir(exist_ok=True)
+        out.write_text(page, encoding="utf-8")
+
+
 def setup(app: Sphinx) -> None:
     """Connect the hooks."""
     app.connect("builder-inited", _check_that_all_is_listed)
@@ -174,3 +184,4 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", _link_and_escape, priority=600)  # after numpydoc
     app.connect("missing-reference", _find_public_names)
     app.connect("autodoc-skip-member", _document_public_names_once)
+    app.connect("build-finished", _write_the_explorer)
