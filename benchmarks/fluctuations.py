@@ -1,6 +1,6 @@
 """The spread and the bias of exact finite-size draws, beside what the theory of fluctuations says of them.
 
-    python benchmarks/fluctuations.py all --keep fluctuations.jsonl --docs docs/fluctuations
+    python benchmarks/fluctuations.py all --keep fluctuations.jsonl --docs docs/benchmarks/fluctuations
 
 - spread: standard deviations of the five numbers, of accuracies at α = 0, 1 and α*, and of each draw's own α*, and the
   correlations of the five numbers, at shapes with n, p ≥ 1000,

@@ -1,6 +1,6 @@
 """Where α comes to rest when it is trained as the α-LoRA paper trains it, and what that costs.
 
-    python benchmarks/lora_alpha.py --keep lora_alpha.jsonl --docs docs/lora
+    python benchmarks/lora_alpha.py --keep lora_alpha.jsonl --docs docs/benchmarks/lora
 
 One output, squared loss, a ridge on the update, fresh Gaussian mixtures; α takes a step on a held-out batch after every
 T steps of the adapter. Theories: `trained_alpha` (where both gradients vanish), α*, and the α of least risk.

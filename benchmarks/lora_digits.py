@@ -1,6 +1,6 @@
 """LoRA, its neighbours and α-LoRA on handwritten digits: equal budgets, the same splits, paired tests.
 
-    python benchmarks/lora_digits.py --workers 2 --keep lora_digits.jsonl --docs docs/lora
+    python benchmarks/lora_digits.py --workers 2 --keep lora_digits.jsonl --docs docs/benchmarks/lora
 
 Tasks. A source is trained on five of scikit-learn's ten digits and adapted to
 

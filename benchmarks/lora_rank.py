@@ -1,6 +1,6 @@
 """Adapters of small rank on a head of several classes: accuracy against α, and how the best α moves with the rank.
 
-    python benchmarks/lora_rank.py --docs docs/lora --keep rank.jsonl
+    python benchmarks/lora_rank.py --docs docs/benchmarks/lora --keep rank.jsonl
 
 Six Gaussian classes; the means of the target's are those of the source's times β plus √(1−β²) times others, or all but
 two are the same. Heads are trained by squared loss on centred one-hot targets: the source's by ridge on plenty of

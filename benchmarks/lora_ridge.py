@@ -1,6 +1,6 @@
 """An α-LoRA layer with one output, trained by gradients, beside the ridge classifier of the theory.
 
-    python benchmarks/lora_ridge.py --keep lora_ridge.jsonl --docs docs/lora
+    python benchmarks/lora_ridge.py --keep lora_ridge.jsonl --docs docs/benchmarks/lora
 
 Squared loss, a ridge on the update, α held fixed. On every data set layers are trained at several α, from a random
 adapter that is of rank 1, of rank 4 with lora_alpha = 10, or of rank 4 with lora_alpha = 3 and the scaling of rsLoRA,

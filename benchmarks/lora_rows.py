@@ -1,6 +1,6 @@
 """One α for each output of a regression: what the α-LoRA layer learns, and what it is worth.
 
-    python benchmarks/lora_rows.py --docs docs/lora --keep rows.jsonl
+    python benchmarks/lora_rows.py --docs docs/benchmarks/lora --keep rows.jsonl
 
 Four outputs, whose rows of the target matrix are -0.5, 0.3, 1 and 2 times those of the source, plus a part of their
 own. Features have Σ = I, or variances from 0.05 to 5; there the relation fades along directions of small variance λ, by

@@ -1,6 +1,6 @@
 """Rules for α on real transfer tasks: as good as the better of α = 0 and α = 1, without knowing which that is.
 
-    python benchmarks/real_tasks.py --workers 2 --keep real_tasks.jsonl --docs docs/real_tasks
+    python benchmarks/real_tasks.py --workers 2 --keep real_tasks.jsonl --docs docs/benchmarks/real_tasks
 
 `rmt_alpha.estimation.study` says what is measured and how: tasks of pairs of digits in three kinds, n training rows, a
 penalty or "loo", many splits, accuracy on held-out rows. Tasks are those of the half that is kept for reporting; with

@@ -52,10 +52,11 @@ exclude_patterns = [
     "_build",
     "jupyter_execute",
     "_templates",
-    "fluctuations",
-    "lora",
-    "real_tasks",
-]  # the folders: parts of pages
+    "benchmarks/fluctuations",
+    "benchmarks/lora",
+    "benchmarks/real_tasks",
+    "benchmarks/suite",
+]  # the last four: tables that pages include
 
 # Pages. Notebooks run while their page is read, so that {eval} roles put computed numbers into the prose; an exception
 # in a cell stops the build, and so does anything written to standard error (a warning under -W).
@@ -73,7 +74,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the kernels: small mat
 # Reference. Types are in the docstrings.
 autosummary_generate = True
 autosummary_context = {"public": _homes()}
-_sections = re.findall(r"^\(theory-(\d+)\)=$", Path(__file__).with_name("theory.md").read_text(encoding="utf-8"), re.M)
+_sections = re.findall(r"^\(theory-(\d+)\)=$", (Path(__file__).parent / "theory" / "index.md").read_text(encoding="utf-8"), re.M)
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 default_role = "autolink"
@@ -104,12 +105,9 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
     "navigation_with_keys": False,
+    "header_links_before_dropdown": 8,
 }
-_PAGES = (
-    *("index", "optimal_alpha", "fluctuations", "transfer", "estimation", "real_tasks", "real_features", "lora"),
-    *("simulation", "sweeps", "command_line", "theory", "derivation", "explorer"),
-)
-html_sidebars = {page: [] for page in _PAGES}
+html_sidebars = {page: [] for page in ("index", "start", "choose", "explorer")}  # pages without others below them
 
 
 def _show_formulas_as_written(_: Sphinx, what: str, __: str, ___: Any, ____: Any, lines: list[str]) -> None:
