@@ -81,12 +81,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
+from rmt_alpha import _tables
 from rmt_alpha._validation import FloatArray, real_array
 from rmt_alpha.estimate import Estimate
-from rmt_alpha.laws import MarginLaw
+from rmt_alpha.laws import MarginLaw, flatten, number_names
 from rmt_alpha.problem import Experiment, FixedSource, GaussianMixture
 from rmt_alpha.simulation.experiment import Simulation
-from rmt_alpha.spread import Fluctuations, flatten, number_names
+from rmt_alpha.spread import Fluctuations
 from rmt_alpha.theory.equivalents import effective_ridge
 from rmt_alpha.theory.fluctuations import checked_order, fluctuations
 from rmt_alpha.theory.isotropic import margin_law, residual_fraction
@@ -103,6 +104,9 @@ SECOND_ORDER, SECOND_ORDER_SOURCES, SECOND_ORDER_ACCURACY = 1.0, 2.0, 3.0
 
 MIN_EFFECTIVE = 4.0
 """With a smaller n_eff, or 1/e_k, the allowance is as large as the quantities, and agreement would mean nothing."""
+
+_ROWS = 30
+"""Quantities that a notebook shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +141,23 @@ class Comparison:
     spread_allowance: FloatArray
     trials: int
     order: int = 1
+
+    def _repr_html_(self) -> str:
+        columns: dict[str, FloatArray] = {
+            "theory": self.theory,
+            "simulated": self.simulated,
+            "standard error": self.stderr,
+            "allowance": self.allowance,
+            "z": self.z,
+            "excess": self.excess,
+        }
+        verdict = "agree" if self.agrees else "disagree"
+        if not np.isnan(self.predicted_spread).all():
+            columns |= {"spread in theory": self.predicted_spread, "spread": self.spread, "z of spread": self.spread_z}
+            verdict += f", their spreads {'agree' if self.spreads_agree else 'disagree'}"
+        rows = list(zip(self.quantities, *columns.values(), strict=True))
+        caption = f"Comparison of {self.trials} trials with theory of order {self.order}: they {verdict}"
+        return _tables.table(caption, ("quantity", *columns), rows[:_ROWS], more=max(len(rows) - _ROWS, 0))
 
     @property
     def z(self) -> FloatArray:

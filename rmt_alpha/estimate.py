@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rmt_alpha import _tables
 from rmt_alpha._validation import FloatArray, real_array
 
 
@@ -24,6 +25,12 @@ class Estimate:
     value: float | FloatArray
     stderr: float | FloatArray
     n: int
+
+    def _repr_html_(self) -> str:
+        def cells(index: _tables.Index) -> _tables.Cells:
+            return {"mean": np.asarray(self.value)[index], "standard error": np.asarray(self.stderr)[index]}
+
+        return _tables.show("Estimate", np.shape(self.value), _tables.counted(self.n, "trial"), cells)
 
     @classmethod
     def of(cls, samples: FloatArray) -> "Estimate":

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rmt_alpha import _tables
 from rmt_alpha._jit import jit, ufunc
 from rmt_alpha._validation import FloatArray, broadcast_shape, plain, real_array
 
@@ -110,16 +111,190 @@ def _best_accuracy(m0: float, m1: float, v00: float, v01: float, v11: float) -> 
     return 0.5 * math.erfc(-math.sqrt(0.5) * _signal_to_noise(alpha, m0, m1, v00, v01, v11))
 
 
+_LABELS = {
+    "optimal_alpha": "α*",
+    "worst_alpha": "worst α",
+    "risk_optimal_alpha": "α of least risk",
+    "accuracy_0": "accuracy at α = 0",
+    "accuracy_1": "accuracy at α = 1",
+    "best_accuracy": "best accuracy",
+    "risk_0": "risk at α = 0",
+    "risk_1": "risk at α = 1",
+    "best_risk": "least risk",
+}
+"""What tables in a notebook call the columns of those of pandas."""
+
+
+def flatten(law: "MarginLaw") -> FloatArray:
+    """Return the numbers of a law in one array.
+
+    Parameters
+    ----------
+    law : MarginLaw
+        Of K sources.
+
+    Returns
+    -------
+    ndarray, shape (..., (K+1)(K+4)/2)
+        (M₀, …, M_K, V₀₀, V₀₁, …, V_KK): M, then the upper triangle of V row by row.
+    """
+    i, j = np.triu_indices(law.n_sources + 1)
+    return np.concatenate([law.mean, law.cov[..., i, j]], axis=-1)
+
+
+def number_names(n_sources: int) -> tuple[str, ...]:
+    """Name the numbers of a law in the order of `flatten`.
+
+    Parameters
+    ----------
+    n_sources : int
+        K.
+
+    Returns
+    -------
+    tuple of str
+        M0, …, V00, V01, …; indices above 9 are set apart by a comma.
+    """
+    comma, K = "," if n_sources > 9 else "", n_sources
+    return (*(f"M{k}" for k in range(K + 1)), *(f"V{k}{comma}{m}" for k in range(K + 1) for m in range(k, K + 1)))
+
+
+def zero_and_one(n_sources: int) -> tuple[Any, Any]:
+    """Return the α of training from scratch, and of ordinary fine-tuning.
+
+    Parameters
+    ----------
+    n_sources : int
+        K, at least 1.
+
+    Returns
+    -------
+    zero, one : float or ndarray of shape (K,)
+        As laws take them.
+    """
+    return (0.0, 1.0) if n_sources == 1 else (np.zeros(n_sources), np.ones(n_sources))
+
+
 class Law(ABC):
     """What a margin law and a risk law share: a batch of forms in a = (1, α), held in read-only arrays."""
 
     _ARRAYS: ClassVar[dict[str, int]]
     """Names of the arrays, with the number of their axes that come after the batch's."""
 
+    _NOTE: ClassVar[str] = ""
+    """What its table in a notebook says of the values."""
+
     @property
     @abstractmethod
     def n_sources(self) -> int:
         """K, the number of sources."""
+
+    @abstractmethod
+    def _numbers_by_name(self) -> dict[str, FloatArray]:
+        """Return the numbers that make the law."""
+
+    @abstractmethod
+    def _answers_by_name(self) -> dict[str, Any]:
+        """Return what follows from them; α of several sources with a trailing axis."""
+
+    def _shown(self) -> dict[str, Any]:
+        """Return what a notebook shows, by name: all but the numbers where they are too many."""
+        many = self.n_sources > (1 if self.shape else 3)
+        return self._answers_by_name() if many else self._numbers_by_name() | self._answers_by_name()
+
+    def _part(self, index: _tables.Index) -> Self:
+        return self._trusted(*(getattr(self, name)[index] for name in self._ARRAYS)) if index else self
+
+    def _repr_html_(self) -> str:
+        def cells(index: _tables.Index) -> _tables.Cells:
+            return {_LABELS.get(name, name): value for name, value in self._part(index)._shown().items()}
+
+        note = _tables.counted(self.n_sources, "source") + self._NOTE
+        return _tables.show(type(self).__name__, self.shape, note, cells)
+
+    def to_pandas(self, **axes: ArrayLike | None) -> Any:
+        """Return a table, one row per law: its numbers and what follows from them.
+
+        Parameters
+        ----------
+        **axes : array_like or None
+            A name for each axis of the batch, in their order, with its labels, or None for 0, 1, …. Left out, the axes
+            are numbered.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The axes make the index. What there is for each of several sources ends in the source's number.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed: it comes with ``pip install 'rmt_alpha[table]'``.
+        ValueError
+            If `axes` do not fit the batch.
+
+        Examples
+        --------
+        >>> import rmt_alpha as ra
+        >>> beta = [0.2, 0.8]
+        >>> frame = ra.margin_law(beta, n=100, p=200, gamma=0.5).to_pandas(beta=beta)
+        >>> frame["optimal_alpha"].round(3).to_dict(), round(float(frame.loc[0.8, "accuracy_1"]), 3)
+        ({0.2: 0.168, 0.8: 0.946}, 0.763)
+        """
+        pandas, labels = _tables.extra("pandas"), _tables.axes_of(self.shape, axes)
+        size = math.prod(self.shape)
+        columns: dict[str, Any] = {}
+        for name, value in (self._numbers_by_name() | self._answers_by_name()).items():
+            flat = np.asarray(value).reshape(size, -1 if size else math.prod(np.shape(value)[len(self.shape) :]))
+            several = np.ndim(value) > len(self.shape)
+            columns |= {f"{name}_{k}" if several else name: column for k, column in enumerate(flat.T, 1)}
+        if len(labels) == 1:
+            ((name, values),) = labels.items()
+            index = pandas.Index(values, name=name if axes else None)
+        elif labels:
+            index = pandas.MultiIndex.from_product(labels.values(), names=list(labels))
+        else:
+            index = None
+        return pandas.DataFrame(columns, index)
+
+    def to_xarray(self, **axes: ArrayLike | None) -> Any:
+        """Return the batch with its axes: its numbers and what follows from them.
+
+        Parameters
+        ----------
+        **axes : array_like or None
+            As in `to_pandas`.
+
+        Returns
+        -------
+        xarray.Dataset
+            What there is for each of several sources has a last axis "source", with the labels 1, …, K.
+
+        Raises
+        ------
+        ImportError
+            If xarray is not installed: it comes with ``pip install 'rmt_alpha[table]'``.
+        ValueError
+            If `axes` do not fit the batch.
+
+        Examples
+        --------
+        >>> import rmt_alpha as ra
+        >>> beta, n = np.array([0.2, 0.5, 0.8]), np.array([50, 100])
+        >>> data = ra.margin_law(beta[:, None], n, p=200, gamma=0.5).to_xarray(beta=beta, n=n)
+        >>> data["optimal_alpha"].dims, round(data["optimal_alpha"].sel(beta=0.8, n=100).item(), 3)
+        (('beta', 'n'), 0.946)
+        """
+        xarray, labels = _tables.extra("xarray"), _tables.axes_of(self.shape, axes)
+        coords: dict[str, Any] = dict(labels) if axes else {}
+        coords = {name: values for name, values in coords.items() if axes[name] is not None}
+        data = {}
+        for name, value in (self._numbers_by_name() | self._answers_by_name()).items():
+            several = np.ndim(value) > len(self.shape)
+            data[name] = ((*labels, "source") if several else tuple(labels), np.asarray(value))
+            if several:
+                coords["source"] = np.arange(1, self.n_sources + 1)
+        return xarray.Dataset(data, coords)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -246,6 +421,8 @@ class MarginLaw(Law):
 
     Laws made by the package's own fronts may hold nan where their problem is undefined; all answers are nan there.
 
+    `rmt_alpha.laws.Law.to_pandas` and `rmt_alpha.laws.Law.to_xarray` make tables of a batch.
+
     Examples
     --------
     >>> law = MarginLaw(mean=[0.5, 0.4], cov=[[1.0, 0.1], [0.1, 0.5]])
@@ -280,6 +457,23 @@ class MarginLaw(Law):
         if self.shape:
             return f"MarginLaw(shape={self.shape}, n_sources={self.n_sources})"
         return f"MarginLaw(mean={self.mean.tolist()}, cov={self.cov.tolist()})"
+
+    def _numbers_by_name(self) -> dict[str, FloatArray]:
+        return dict(zip(number_names(self.n_sources), np.moveaxis(flatten(self), -1, 0), strict=True))
+
+    def _answers_by_name(self) -> dict[str, Any]:
+        if not self.n_sources:
+            return {"accuracy": self.accuracy()}
+        zero, one = zero_and_one(self.n_sources)
+        worst = {"worst_alpha": self.worst_alpha()} if self.n_sources == 1 else {}
+        return {
+            "optimal_alpha": self.optimal_alpha(),
+            **worst,
+            "risk_optimal_alpha": self.risk_optimal_alpha(),
+            "accuracy_0": self.accuracy(zero),
+            "accuracy_1": self.accuracy(one),
+            "best_accuracy": self.best_accuracy(),
+        }
 
     def _numbers(self, alpha: ArrayLike | None) -> tuple[FloatArray, ...]:
         """Return (α, M₀, M₁, V₀₀, V₀₁, V₁₁): of the one source, or of the sources' combination along α."""
@@ -535,6 +729,27 @@ class RiskLaw(Law):
 
     def __repr__(self) -> str:
         return f"RiskLaw(shape={self.shape}, n_sources={self.n_sources})"
+
+    def _numbers_by_name(self) -> dict[str, FloatArray]:
+        K, comma = self.n_sources, "," if self.n_sources > 9 else ""
+        names = [f"linear_{k}" for k in range(1, K + 1)] if K > 1 else ["linear"] * K
+        i, j = np.triu_indices(K)
+        squares = (
+            [f"quadratic_{k}{comma}{m}" for k, m in zip(i + 1, j + 1, strict=True)] if K > 1 else ["quadratic"] * K
+        )
+        columns = np.concatenate([self.linear, self.quadratic[..., i, j]], axis=-1)
+        return {"constant": self.constant, **dict(zip([*names, *squares], np.moveaxis(columns, -1, 0), strict=True))}
+
+    def _answers_by_name(self) -> dict[str, Any]:
+        if not self.n_sources:
+            return {"risk": self.risk()}
+        zero, one = zero_and_one(self.n_sources)
+        return {
+            "optimal_alpha": self.optimal_alpha(),
+            "risk_0": self.risk(zero),
+            "risk_1": self.risk(one),
+            "best_risk": self.best_risk(),
+        }
 
     def risk(self, alpha: ArrayLike | None = None) -> Result:
         """Risk at α, shaped as in `MarginLaw`.

@@ -28,51 +28,27 @@ Reference: THEORY §8.
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from rmt_alpha._validation import FloatArray, check_memory, real, real_array
-from rmt_alpha.laws import Law, MarginLaw, Result, as_result, check_positive, is_positive
+from rmt_alpha.laws import (
+    Law,
+    MarginLaw,
+    Result,
+    as_result,
+    check_positive,
+    flatten,
+    is_positive,
+    number_names,
+    zero_and_one,
+)
 
 _DIGITS = 1e-7
 """A difference that is smaller, in units of its terms, has too few digits for derivatives of what is divided by it."""
-
-
-def flatten(law: MarginLaw) -> FloatArray:
-    """Return the numbers of a law in one array.
-
-    Parameters
-    ----------
-    law : MarginLaw
-        Of K sources.
-
-    Returns
-    -------
-    ndarray, shape (..., (K+1)(K+4)/2)
-        (M₀, …, M_K, V₀₀, V₀₁, …, V_KK): M, then the upper triangle of V row by row.
-    """
-    i, j = np.triu_indices(law.n_sources + 1)
-    return np.concatenate([law.mean, law.cov[..., i, j]], axis=-1)
-
-
-def number_names(n_sources: int) -> tuple[str, ...]:
-    """Name the numbers of a law in the order of `flatten`.
-
-    Parameters
-    ----------
-    n_sources : int
-        K.
-
-    Returns
-    -------
-    tuple of str
-        M0, …, V00, V01, …; indices above 9 are set apart by a comma.
-    """
-    comma, K = "," if n_sources > 9 else "", n_sources
-    return (*(f"M{k}" for k in range(K + 1)), *(f"V{k}{comma}{m}" for k in range(K + 1) for m in range(k, K + 1)))
 
 
 def _unflatten(numbers: FloatArray, n_sources: int) -> MarginLaw:
@@ -123,6 +99,7 @@ class Fluctuations(Law):
     """
 
     _ARRAYS: ClassVar[dict[str, int]] = {"numbers": 1, "cov": 2, "bias": 1}
+    _NOTE: ClassVar[str] = ", limit ± standard deviation between draws"
 
     numbers: FloatArray
     cov: FloatArray
@@ -153,6 +130,24 @@ class Fluctuations(Law):
             return f"Fluctuations(shape={self.shape}, n_sources={self.n_sources})"
         pairs = zip(self.names, self.numbers, self.std, strict=True)
         return "Fluctuations(" + ", ".join(f"{name} = {value:.4g} ± {std:.2g}" for name, value, std in pairs) + ")"
+
+    def _numbers_by_name(self) -> dict[str, FloatArray]:
+        of_all = {"": self.numbers, "std_": self.std, "bias_": self.bias}
+        return {f"{kind}{name}": array[..., i] for kind, array in of_all.items() for i, name in enumerate(self.names)}
+
+    def _answers_by_name(self) -> dict[str, Any]:
+        law = self.law
+        if not self.n_sources:
+            return {"accuracy": law.accuracy(), "std_accuracy": self.accuracy_std()}
+        found: dict[str, Any] = {"optimal_alpha": law.optimal_alpha(), "std_optimal_alpha": self.optimal_alpha_std()}
+        for i, alpha in enumerate(zero_and_one(self.n_sources)):
+            found |= {f"accuracy_{i}": law.accuracy(alpha), f"std_accuracy_{i}": self.accuracy_std(alpha)}
+        return found
+
+    def _shown(self) -> dict[str, Any]:
+        found = super()._shown()
+        shown = [name for name in found if not name.startswith(("std_", "bias_"))]
+        return {name: (found[name], found[f"std_{name}"]) for name in shown}
 
     @property
     def law(self) -> MarginLaw:

@@ -16,7 +16,6 @@ the module hide the function of that name in the package.
 """
 
 import csv
-import importlib
 import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
@@ -28,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rmt_alpha
+from rmt_alpha import _tables
 from rmt_alpha._random import Seed, child, seed_sequence
 from rmt_alpha._validation import FloatArray, check_memory, integer, plain, real, real_array
 from rmt_alpha.laws import MarginLaw
@@ -140,12 +140,15 @@ class Sweep:
         how = f"trials={self.trials}, entropy={self.seed.entropy}" if self.seed is not None else "theory alone"
         return f"Sweep({axes}; {how}{', order=2' if self.order == 2 else ''})"
 
-    def _repr_html_(self) -> str | None:
-        """Show the table in a notebook, where pandas is there to draw it."""
-        try:
-            return str(self.to_pandas()._repr_html_())
-        except ImportError:
-            return None
+    def _repr_html_(self) -> str:
+        """Show the first rows in a notebook; what is the same everywhere is in the caption."""
+        variables = {name: variable for name, variable in {**self.coords, **self.data}.items() if name != "trials"}
+        same = {name: array.item() for name, (dims, array) in variables.items() if not dims}
+        index, more = _tables.first(self.shape)
+        columns = {name: self[name][index] for name, (dims, _) in variables.items() if dims}
+        constants = "".join(f"; {name} = {_tables.text(x)}" for name, x in same.items() if x == x)
+        rows = zip(*columns.values(), strict=True)
+        return _tables.table(f"{self!r}{constants}", tuple(columns), rows, more=more)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Return one quantity over the whole grid: read-only, the shape of the sweep."""
@@ -208,7 +211,7 @@ class Sweep:
         ImportError
             If pandas is not installed: it comes with ``pip install 'rmt_alpha[table]'``.
         """
-        return _extra("pandas").DataFrame(self.columns())
+        return _tables.extra("pandas").DataFrame(self.columns())
 
     def to_xarray(self) -> Any:
         """Return the grid as an xarray Dataset.
@@ -234,7 +237,7 @@ class Sweep:
             for name, variable in self.data.items()
             if name != "trials"
         }
-        return _extra("xarray").Dataset(data, self.coords, attributes)
+        return _tables.extra("xarray").Dataset(data, self.coords, attributes)
 
     def simulation(self, *index: int) -> Simulation:
         """Return the experiments of one point, for every question that a `Simulation` answers.
@@ -385,14 +388,20 @@ def sweep(
         for array in record.values():
             array.flags.writeable = False
     simulations = tuple(
-        Simulation(MarginLaw._trusted(record["mean"], record["cov"]), experiment, job.root, record.get("margins"))
+        Simulation(
+            MarginLaw._trusted(record["mean"], record["cov"]),
+            experiment,
+            job.root,
+            record.get("margins"),
+            job.sampler.specification["method"],
+        )
         for record, experiment, job in zip(records, experiments, jobs, strict=True)
     )
     mean = "accuracy" if order == 1 else "mean_accuracy"
     alphas, theory = (np.broadcast_to(_lift(data[name], dims), shape) for name in ("alpha_value", mean))
     simulated = _estimates(simulations, alphas, shared=grid.shared)
     simulated["z"] = _scores(theory, simulated["simulated_accuracy"], simulated["stderr_accuracy"])
-    methods = np.array([job.sampler.specification["method"] for job in jobs]).reshape(tuple(grid.outer.values()))
+    methods = np.array([simulation.method for simulation in simulations]).reshape(tuple(grid.outer.values()))
     data |= {name: (dims, array) for name, array in simulated.items()}
     data |= {"trials": ((), np.array(trials)), "method": (tuple(grid.outer), methods)}
     return Sweep(dims, coords, data, simulations, law, root, order)
@@ -600,11 +609,3 @@ def _scores(theory: FloatArray, simulated: FloatArray, stderr: FloatArray) -> Fl
     with np.errstate(divide="ignore", invalid="ignore"):
         score = difference / stderr
     return np.where((difference == 0.0) & (stderr == 0.0), 0.0, score)
-
-
-def _extra(package: str) -> Any:
-    """Import a package that comes with the extra `table`."""
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise ImportError(f"this needs {package}: pip install 'rmt_alpha[table]'") from error

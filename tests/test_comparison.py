@@ -9,10 +9,9 @@ from scipy import stats
 import rmt_alpha as ra
 from rmt_alpha import comparison as module
 from rmt_alpha.comparison import LEVEL, compare
-from rmt_alpha.laws import MarginLaw
+from rmt_alpha.laws import MarginLaw, flatten
 from rmt_alpha.problem import FixedSource, GaussianMixture, RidgeSource
 from rmt_alpha.simulation.experiment import Simulation
-from rmt_alpha.spread import flatten
 from rmt_alpha.theory.isotropic import effective_ridge, residual_fraction
 from rmt_alpha.transfer import Transfer
 
@@ -25,6 +24,7 @@ def run():
     return ra.simulate(**SETTING, **SOURCE, trials=400, seed=2)
 
 
+@pytest.mark.slow
 def test_rows_are_the_five_numbers_and_the_accuracies(run):
     comparison = compare(run, [0.0, 2.5])
     assert comparison.quantities == ("M0", "M1", "V00", "V01", "V11", "accuracy(0)", "accuracy(2.5)")
@@ -307,6 +307,7 @@ def large():
     return Transfer(GaussianMixture(mu, values), 300, 0.7, [source]).simulate(200, seed=0, workers=1)
 
 
+@pytest.mark.slow
 def test_small_errors_are_found_where_samples_are_many(large):
     law = large.experiment.margin_law()
     assert compare(large, [0.0, 1.0]).agrees
@@ -470,6 +471,7 @@ def test_spread_scores_have_the_size_they_claim():
     assert (np.abs(first.spread_excess) <= np.abs(first.spread_z)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(7))
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_a_wrong_spread_is_found(number, factor, middle):
@@ -511,6 +513,7 @@ def test_what_does_not_vary_has_score_0():
     np.testing.assert_array_equal(equal.spread_z, 0.0)
 
 
+@pytest.mark.slow
 def test_spread_of_an_isotropic_transfer():
     rng = np.random.default_rng(0)
     mu, nu = rng.standard_normal((2, 60)) * 0.2

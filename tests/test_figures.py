@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 import rmt_alpha as ra
 from rmt_alpha import cli, figures, plots
-from rmt_alpha.spread import flatten
+from rmt_alpha.laws import flatten
 
 SETTING = {"beta": 0.8, "n": 60, "p": 90, "mu": 1.2, "n_source": 100, "gamma_source": 0.5}
 GAMMA = np.geomspace(0.05, 20.0, 9)
@@ -61,6 +61,7 @@ def stars(ax):
 # The decision function.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.0, 1.7, -0.6])
 def test_decision_function_has_the_gaussians_of_theory_and_their_spread(ax, run, alpha):
     assert plots.decision_function(ax, run, alpha, coverage=0.8) is ax
@@ -138,6 +139,7 @@ def test_decision_function_refuses_what_it_cannot_draw(ax, run):
 # Against a parameter.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.3, None])
 def test_accuracy_and_risk_against_a_parameter(run, alpha):
     best = ra.optimal_alpha(**SETTING, gamma=GAMMA)
@@ -435,6 +437,7 @@ def test_the_style_is_that_of_colour_blind_readers_and_is_left_behind():
 # The files.
 
 
+@pytest.mark.slow
 def test_files_are_vector_and_pixels(drawn, tmp_path):
     files = figures.save(drawn["alpha-beta"], "alpha-beta", tmp_path)
     assert [file.name for file in files] == ["alpha-beta.pdf", "alpha-beta.png"]
@@ -484,6 +487,7 @@ def command(capsys, tmp_path, monkeypatch):
     return call
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_it_says(command, tmp_path):
     status, out, err = command("regression", "alpha-beta", "regression", "--out", "new/one", "--trials", 2, "--json")
     data = json.loads(out)

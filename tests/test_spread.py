@@ -10,7 +10,7 @@ from scipy import stats
 
 import rmt_alpha as ra
 from rmt_alpha import Fluctuations, MarginLaw
-from rmt_alpha.spread import flatten, number_names
+from rmt_alpha.laws import flatten, number_names
 from tests.test_laws import random_laws
 
 INF = math.inf

@@ -41,12 +41,14 @@ Nothing keeps M of the left-out margins above 0, or V. With ``r² = M² + V``, t
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
 
+from rmt_alpha import _tables
 from rmt_alpha._validation import FloatArray, boolean, plain, real_array
 from rmt_alpha.estimation.datasets import label_text
 from rmt_alpha.estimation.leave_one_out import LOOResult
@@ -110,6 +112,31 @@ class _FineTuned(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         twin: Self = super().__sklearn_clone__()
         twin.source_coef = copy.deepcopy(self.source_coef)
         return twin
+
+    @property
+    def _repr_html_(self) -> Callable[[], str]:
+        """scikit-learn's own, which is not there where it is asked to show text, and what was learned."""
+        inner: Callable[[], str] = super()._repr_html_
+        return lambda: inner() + self._learned()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        bundle: dict[str, str] = super()._repr_mimebundle_(**kwargs)
+        return {kind: shown + self._learned() if kind == "text/html" else shown for kind, shown in bundle.items()}
+
+    def _learned(self) -> str:
+        """Return a table of what the fit chose, nothing before it."""
+        if not hasattr(self, "loo_"):
+            return ""
+        rows = [("α", self.alpha_), ("γ", self.gamma_)]
+        if hasattr(self, "related_"):
+            rows.append(("posterior probability that a source matters", self.related_))
+        with np.errstate(all="ignore"):
+            rows.append(self._score())
+        return _tables.table(f"{type(self).__name__}: chosen by the fit", ("quantity", "value"), rows)
+
+    def _score(self) -> tuple[str, Any]:
+        """Return what the left-out samples say of the fit, and what that is called."""
+        raise NotImplementedError
 
     def _fit(self, X: FloatArray, Y: FloatArray, rows: int, *, labels: bool, single: bool) -> tuple[Any, Any]:
         """Choose α and γ, set what both estimators set; return weights and intercepts, with an axis for the outputs.
@@ -364,6 +391,13 @@ class AlphaRidgeClassifier(ClassifierMixin, _FineTuned):  # type: ignore[misc]
         self.slope_ = _slope(float(mean), max(float(variance), 0.0))
         return self
 
+    def _score(self) -> tuple[str, Any]:
+        name = "accuracy on left-out samples"
+        if len(self.classes_) == 2:
+            return name, self.loo_.accuracy(self.alpha_)
+        right = self.loo_.prediction(self.alpha_).argmax(axis=0) == self.loo_.y.argmax(axis=0)
+        return name, float(right.mean())
+
     def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return the predictions of the labels ±1, one class against the rest.
 
@@ -565,6 +599,9 @@ class AlphaRidge(MultiOutputMixin, RegressorMixin, _FineTuned):  # type: ignore[
         self.intercept_ = float(intercept[0]) if single else intercept
         self.risk_law_ = self.loo_.risk_law()
         return self
+
+    def _score(self) -> tuple[str, Any]:
+        return "mean squared residual of left-out samples", self.loo_.risk(self.alpha_)
 
     def predict(self, X: ArrayLike) -> FloatArray:
         """Return predictions.

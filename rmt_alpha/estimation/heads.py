@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
 
+from rmt_alpha._tables import text
 from rmt_alpha._validation import FloatArray, real, real_array
 from rmt_alpha.estimation.datasets import _read_array, label_text
 from rmt_alpha.estimation.leave_one_out import LOOResult
@@ -43,7 +44,7 @@ _EXACT = 1e-6
 """What a model's output may differ from Wx + b by, relative to the sizes of the products in it."""
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Head:
     """A trained linear head, in the units of the features.
 
@@ -137,6 +138,13 @@ class Head:
         object.__setattr__(self, "features", None if features is None else _features(features, p))
         object.__setattr__(self, "gamma", None if gamma is None else real("gamma", gamma, 0.0))
         object.__setattr__(self, "slope", None if slope is None else real("slope", slope, 0.0))
+
+    def __repr__(self) -> str:
+        d, p = self.coef.shape
+        known: dict[str, Any] = {"alpha": self.alpha, "gamma": self.gamma, "slope": self.slope}
+        numbers = [f"{name}={text(value)}" for name, value in known.items() if value is not None]
+        classes = [] if self.classes is None else [f"classes={text(np.array(self.class_names))}"]
+        return f"Head({', '.join([f'outputs={d}', f'features={p}', *classes, *numbers])})"
 
     @property
     def coef_(self) -> FloatArray:

@@ -32,14 +32,16 @@ and so have the ratios. For the other samples A is a projection, and e₁ = 0: t
 Cost: one singular value decomposition of X, then O(n r) for each γ, r ≤ min(n, p); no system is solved.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rmt_alpha import _tables
 from rmt_alpha._validation import FloatArray, boolean, check_memory, in_range, real_array
-from rmt_alpha.laws import MarginLaw, Result, RiskLaw
+from rmt_alpha.laws import MarginLaw, Result, RiskLaw, zero_and_one
 from rmt_alpha.ridge import RidgePath
 
 _DIGITS = 145
@@ -73,6 +75,32 @@ class LOOResult:
     predictions: FloatArray = field(repr=False)
     y: FloatArray = field(repr=False)
     gamma: FloatArray
+
+    def _repr_html_(self) -> str:
+        *shape, n, _ = self.predictions.shape
+
+        def cells(index: _tables.Index) -> _tables.Cells:
+            if not index:
+                return self._cells()
+            axes = self.gamma.ndim
+            gamma = np.broadcast_to(self.gamma[index[:axes]], index[0].shape)
+            y = self.y if len(index) == axes else self.y[index[axes]]
+            return LOOResult(self.predictions[index], y, gamma)._cells()
+
+        note = f"{_tables.counted(n, 'sample')}, {_tables.counted(self.n_sources, 'source')}"
+        return _tables.show("LOOResult", tuple(shape), note, cells)
+
+    def _cells(self) -> _tables.Cells:
+        """Return what a notebook shows."""
+        K, labels = self.n_sources, bool((np.abs(self.y) == 1.0).all())
+        found: dict[str, Any] = {"γ": self.gamma}
+        if K:
+            with suppress(ValueError):  # float64 does not hold the squares: there is no law to be shown
+                found["α* of the left-out"] = (self.margin_law() if labels else self.risk_law()).optimal_alpha()
+        alphas = dict(zip((" at α = 0", " at α = 1"), zero_and_one(K), strict=True)) if K else {"": None}
+        if labels:
+            found |= {f"accuracy{at}": self.accuracy(alpha) for at, alpha in alphas.items()}
+        return found | {f"risk{at}": self.risk(alpha) for at, alpha in alphas.items()}
 
     @property
     def n_sources(self) -> int:

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
+from rmt_alpha import _tables
 from rmt_alpha._random import Seed, seed_sequence, stream
 from rmt_alpha._validation import FloatArray, boolean, check_memory, integer, real, real_array
 from rmt_alpha.lora.layers import Arrays, Module, NonFiniteError
@@ -86,6 +87,14 @@ class History:
     validation_steps: NDArray[np.int64]
     best_step: int
     stopped_early: bool
+
+    def _repr_html_(self) -> str:
+        courses = {"loss": self.loss, "loss of α": self.alpha_loss, "validation loss": self.validation_loss}
+        courses |= {f"α of {name or 'the layer'}": course for name, course in self.alpha.items()}
+        rows = [(name, course[0], course[-1]) for name, course in courses.items() if len(course)]
+        note = f"{_tables.counted(len(self.loss), 'step')}, left at step {self.best_step}"
+        stopped = ", stopped early" if self.stopped_early else ""
+        return _tables.table(f"History: {note}{stopped}", ("quantity", "first", "last"), rows)
 
 
 @dataclass

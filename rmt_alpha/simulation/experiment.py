@@ -8,22 +8,23 @@ other noise M and V are still the exact moments, while accuracy is counted on th
 import math
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rmt_alpha import _tables
 from rmt_alpha._random import Seed, seed_sequence
 from rmt_alpha._validation import FloatArray, check_memory, real_array
 from rmt_alpha.estimate import Estimate
-from rmt_alpha.laws import MarginLaw, Result
+from rmt_alpha.laws import MarginLaw, Result, flatten, number_names, zero_and_one
 from rmt_alpha.problem import Experiment
 from rmt_alpha.simulation import dense, streaming
 from rmt_alpha.simulation.checkpoint import PathLike, checkpoint_path, stored_seeds
 from rmt_alpha.simulation.noise import Noise
 from rmt_alpha.simulation.runner import Job, Sampler, run
-from rmt_alpha.spread import Fluctuations, flatten
+from rmt_alpha.spread import Fluctuations
 
 METHODS = ("auto", "streaming", "dense")
 
@@ -51,15 +52,51 @@ class Simulation:
     margins : ndarray, shape (trials, ..., test_size, K+1), optional
         With non-Gaussian noise the margins of each trial's own test points, column k for the weights w_k: at α they are
         ``margins @ (1, α)``. `accuracy` and `quantile` count them; everything else comes from `law`.
+    method : {"streaming", "dense"}, optional
+        How trials were sampled.
     """
 
     law: MarginLaw
     experiment: Any
     seed: np.random.SeedSequence
     margins: FloatArray | None = None
+    method: str | None = None
 
     def __repr__(self) -> str:
         return f"Simulation(trials={len(self.law)}, shape={self.law.shape[1:]}, entropy={self.seed.entropy})"
+
+    def _repr_html_(self) -> str:
+        def cells(index: _tables.Index) -> _tables.Cells:
+            law, margins = self.law, self.margins
+            if index:
+                at: Any = (slice(None), *index)
+                law = MarginLaw._trusted(law.mean[at], law.cov[at])
+                margins = None if margins is None else margins[at]
+            part, K = replace(self, law=law, margins=margins), law.n_sources
+            alphas = dict(zip(("0", "1"), zero_and_one(K), strict=True)) if K else {}
+            found = {f"accuracy at α = {name}": part.accuracy(alpha) for name, alpha in alphas.items()}
+            found = found or {"accuracy": part.accuracy()}
+            if K <= 1 or (K <= 3 and not index):
+                numbers = Estimate.of(flatten(law))
+                names, values = number_names(K), (np.asarray(numbers.value), np.asarray(numbers.stderr))
+                found = {
+                    name: Estimate(values[0][..., i], values[1][..., i], numbers.n) for i, name in enumerate(names)
+                } | found
+            return {name: (estimate.value, estimate.stderr) for name, estimate in found.items()}
+
+        how = "" if self.method is None else f", {self.method}"
+        tested = "" if self.margins is None else f", {_tables.counted(self.margins.shape[-2], 'test point')} in each"
+        note = f"{_tables.counted(len(self.law), 'trial')}{how}{tested}; mean ± standard error; {self._problem()}"
+        return _tables.show("Simulation", self.law.shape[1:], note, cells)
+
+    def _problem(self) -> str:
+        """Write the problem, without what has its default."""
+        e = self.experiment
+        if not isinstance(e, Experiment):
+            return _tables.text(repr(e))
+        values = {f.name: getattr(e, f.name) for f in fields(e)}
+        given = {f.name: values[f.name] for f in fields(e) if f.name == "beta" or values[f.name] != f.default}
+        return ", ".join(f"{name} = {_tables.text(x)}" for name, x in given.items())
 
     def __getitem__(self, index: Any) -> "Simulation":
         """Select entries of `beta`."""
@@ -73,7 +110,8 @@ class Simulation:
 
         law = MarginLaw._trusted(select(self.law.mean), select(self.law.cov))
         margins = None if self.margins is None else select(self.margins)
-        return Simulation(law, replace(self.experiment, beta=beta[index]), self.seed, margins)
+        experiment = replace(self.experiment, beta=beta[index])
+        return replace(self, law=law, experiment=experiment, margins=margins)
 
     def _against(self, alpha: ArrayLike | None, *, infinite: bool) -> tuple[FloatArray, tuple[int, ...]]:
         """Return α as an array, and the shape to which it broadcasts with `beta`."""
@@ -276,7 +314,8 @@ def repeat(
     margins = records.get("margins")
     if margins is not None:
         margins.flags.writeable = False
-    return Simulation(MarginLaw._trusted(records["mean"], records["cov"]), experiment, root, margins)
+    law = MarginLaw._trusted(records["mean"], records["cov"])
+    return Simulation(law, experiment, root, margins, sampler.specification["method"])
 
 
 def carry_out(

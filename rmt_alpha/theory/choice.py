@@ -41,6 +41,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rmt_alpha import _tables
 from rmt_alpha._elementwise import elementwise
 from rmt_alpha._jit import jit, ufunc
 from rmt_alpha._validation import FloatArray, broadcast_shape, check_memory, real_array
@@ -609,6 +610,21 @@ def effective_sample_gain(
     )
 
 
+_LABELS = {
+    "alpha": "α",
+    "gamma": "γ",
+    "c": "c",
+    "accuracy": "accuracy",
+    "gamma_at_one": "best γ at α = 1",
+    "accuracy_at_one": "accuracy there",
+    "gamma_given": "γ as given",
+    "accuracy_given": "accuracy at it and α = 1",
+    "alpha_given": "α* at γ as given",
+    "accuracy_alpha_given": "accuracy at that α*",
+}
+"""Headers of the columns of many choices in a notebook."""
+
+
 @dataclass(frozen=True, eq=False)
 class JointChoice:
     """The best α and γ, and how much of the gain each of them brings. Prints as a table.
@@ -691,22 +707,41 @@ class JointChoice:
         shown = {f.name: _show(getattr(self, f.name), ".6g") for f in fields(self)}
         return f"JointChoice({', '.join(f'{name}={text}' for name, text in shown.items() if text)})"
 
+    def _repr_html_(self) -> str:
+        if self.shape:
+            values: dict[str, Any] = {_LABELS[f.name]: getattr(self, f.name) for f in fields(self)}
+            known = {label: value for label, value in values.items() if value is not None}
+            return _tables.show(
+                "JointChoice", self.shape, "the best α and γ", lambda at: {label: x[at] for label, x in known.items()}
+            )
+        return _tables.table("JointChoice: the best α and γ", ("choice", "γ", "α", "accuracy", "gain"), self._rows())
+
     def __str__(self) -> str:
         if self.shape:
             return f"{self!r}: index it for the table of a problem"
-        rows: list[tuple[str, Any, str, Any]] = [
+        rows = self._rows()
+        width = max(len(alpha) for _, _, alpha, _, _ in rows) + 2
+        lines = [f"{'':10}{'γ':>10}{'α':>{width}}{'accuracy':>10}{'gain':>9}"]
+        lines += [
+            f"{name:10}{gamma:>10}{alpha:>{width}}{accuracy:>10}{gain:>9}"
+            for name, gamma, alpha, accuracy, gain in rows
+        ]
+        return "\n".join(lines)
+
+    def _rows(self) -> list[tuple[str, str, str, str, str]]:
+        """Write the choices for a single problem: name, γ, α, accuracy, gain."""
+        choices: list[tuple[str, Any, str, Any]] = [
             ("as given", self.gamma_given, "1", self.accuracy_given),
             ("best α", self.gamma_given, _show(self.alpha_given), self.accuracy_alpha_given),
             ("best γ", self.gamma_at_one, "1", self.accuracy_at_one),
             ("both", self.gamma, _show(self.alpha) if np.any(self.alpha) else f"{_show(self.c)}/κ", self.accuracy),
         ]
         base: Any = self.accuracy_at_one if self.accuracy_given is None else self.accuracy_given
-        width = max(len(alpha) for _, _, alpha, _ in rows) + 2
-        lines = [f"{'':10}{'γ':>10}{'α':>{width}}{'accuracy':>10}{'gain':>9}"]
-        for name, gamma, alpha, accuracy in rows:
-            if accuracy is not None:
-                lines.append(f"{name:10}{gamma:>10.4g}{alpha:>{width}}{accuracy:>10.4f}{accuracy - base:>+9.4f}")
-        return "\n".join(lines)
+        return [
+            (name, f"{gamma:.4g}", alpha, f"{accuracy:.4f}", f"{accuracy - base:+.4f}")
+            for name, gamma, alpha, accuracy in choices
+            if accuracy is not None
+        ]
 
 
 def _show(value: Any, digits: str = ".4g") -> str:

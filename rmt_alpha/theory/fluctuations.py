@@ -69,9 +69,9 @@ from numpy.typing import ArrayLike
 from rmt_alpha._elementwise import elementwise
 from rmt_alpha._validation import FloatArray, check_memory, integer, lengths, real, real_array
 from rmt_alpha.coordinates import TrainedSource, isotropic_coordinates
-from rmt_alpha.laws import MarginLaw
+from rmt_alpha.laws import MarginLaw, flatten
 from rmt_alpha.problem import GaussianMixture, Isotropic, Source
-from rmt_alpha.spread import Fluctuations, flatten
+from rmt_alpha.spread import Fluctuations
 from rmt_alpha.theory import closed_form
 
 _BLOCK = 2**11

@@ -166,6 +166,7 @@ def test_best_penalty_equals_brute_force(trained):
     assert (~at_zero & ~at_infinity).sum() > 10
 
 
+@pytest.mark.slow
 def test_inside_the_best_penalty_is_where_the_slope_vanishes():
     problems = some_problems(np.random.default_rng(5), 100, trained=True)
     gamma = optimal_alpha_gamma(**problems).gamma_at_one
@@ -334,6 +335,7 @@ def last_crossing(problem, level, n):
     return optimize.brentq(excess, n[i], n[i + 1], xtol=1e-10, rtol=1e-14), len(crossings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "alpha", "crossings"),
     [(60, None, 3), (150, 0.0, 3), (200, 0.0, 3), (250, 0.4, 3), (60, 1.0, 3), (900, None, 1)],

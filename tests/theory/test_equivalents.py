@@ -39,6 +39,7 @@ def random_ridge(rng):
     return eigenvalues, float(n[rng.integers(4)]), float(gamma[rng.integers(4)])
 
 
+@pytest.mark.slow
 def test_effective_ridge_has_every_digit_after_few_steps():
     """On 1,000 spectra high precision finds the root within 1e-12 of the result, on either side."""
     rng = np.random.default_rng(0)
@@ -199,6 +200,7 @@ def assert_law(law, mean, cov, tolerance):
 FORMS = ["identity", "scalar", "diagonal", "full"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target_form", FORMS)
 @pytest.mark.parametrize("source_form", FORMS)
 def test_every_form_of_covariance_agrees_with_dense_matrices(target_form, source_form):
@@ -215,6 +217,7 @@ def test_every_form_of_covariance_agrees_with_dense_matrices(target_form, source
         assert_law(plain, law.mean[:1], law.cov[:1, :1], 1e-14)
 
 
+@pytest.mark.slow
 def test_bad_conditioning_and_missing_rank_cost_no_digits():
     """Eigenvalues over twelve decades, with and without zeros, a mean and a source in every direction."""
     rng = np.random.default_rng(3)

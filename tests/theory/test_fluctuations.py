@@ -10,8 +10,8 @@ from scipy import linalg
 
 import rmt_alpha as ra
 from rmt_alpha.elimination import absorb, absorb_inverse, start
+from rmt_alpha.laws import flatten
 from rmt_alpha.problem import FixedSource, GaussianMixture, RidgeSource
-from rmt_alpha.spread import flatten
 from rmt_alpha.theory import fluctuations as room
 from rmt_alpha.theory.fluctuations import chain, fixed_source_fluctuations
 from rmt_alpha.theory.isotropic import effective_ridge, fixed_source_law, residual_fraction
@@ -265,6 +265,7 @@ FIXED = [  # n, p, γ, ε, m, source along and off the mean
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "p", "gamma", "label_noise", "m", "along", "across"), FIXED)
 def test_a_fixed_source_follows_the_generic_recipe(n, p, gamma, label_noise, m, along, across):
     spread = fixed_source_fluctuations(m * along, across**2, m * m, n, p, gamma, label_noise=label_noise)

@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 import rmt_alpha as ra
+from rmt_alpha.laws import flatten
 from rmt_alpha.problem import FixedSource, GaussianMixture, RidgeSource
-from rmt_alpha.spread import flatten
 from rmt_alpha.theory import fluctuations as room
 from rmt_alpha.transfer import Transfer
 

@@ -83,6 +83,7 @@ def test_joint_choice_equals_brute_force(seed, K):
     assert len(str(choice).splitlines()) == 5
 
 
+@pytest.mark.slow
 def test_the_best_penalty_is_finite_where_noise_is_not_isotropic():
     kinds = [joint_choice(*anisotropic(seed)).gamma for seed in range(1, 13)]
     assert sum(0.0 < gamma < np.inf for gamma in kinds) >= 6
@@ -348,6 +349,7 @@ def exact_snr2(problem, n, gamma, sources=(), alpha=0.0):
     return mean**2 / variance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "gamma", "alpha", "covariance", "label_noise"),
     [
@@ -502,6 +504,7 @@ def test_any_scale_of_an_isotropic_problem(covariance):
             assert got == pytest.approx(want, rel=1e-7) or (math.isnan(got) and n > 1e6 and alpha != 0.0)
 
 
+@pytest.mark.slow
 def test_both_are_at_least_as_good_as_either_or_unknown():
     """Also where Σ is singular and V with it, as several sources show the mean where there is no noise."""
     target = GaussianMixture([-9.3, -3.8, -3.1, -9.0], [0.0, 0.0, 0.0, 1.4], label_noise=0.2)

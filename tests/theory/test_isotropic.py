@@ -104,12 +104,14 @@ def assert_precise(problems):
     assert errors.max() <= PRECISION, f"{NUMBERS[number]} is off by {errors.max():.2g} (relative) at {worst}"
 
 
+@pytest.mark.slow
 def test_closed_form_equals_the_oracle_on_ten_thousand_problems():
     rng = np.random.default_rng(20250611)
     for source in ("oracle", "ridge", "fixed"):
         assert_precise(some_problems(rng, source, 3400))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["oracle", "ridge", "fixed"])
 def test_closed_form_equals_the_oracle_where_samples_and_dimension_nearly_cancel(source):
     rng = np.random.default_rng(73)

@@ -38,6 +38,7 @@ def tasks(form, source_form, d=3):
     return RegressionTask(weights(d), FORMS[form], noise), RegressionTask(weights(d), FORMS[source_form], 0.7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source_form", FORMS)
 @pytest.mark.parametrize("form", FORMS)
 def test_equals_the_statement_in_full_matrices(form, source_form):

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import re
 import subprocess
 import sys
 from functools import cache
@@ -578,6 +579,8 @@ def test_proof_shows_itself(name):
         assert len(step.text) < 115
         assert not set(step.text) & set("_$&%#\\{}~")  # plain in LaTeX as well
     assert latex.isascii()  # words and mathematics apart
+    assert len(latex) < 5000  # MathJax shows no more
+    assert not re.search(r"\\(theta|gamma|alpha|kappa)[A-Za-z]", latex)
     assert all(line.isprintable() for line in text.splitlines())
     assert "Matrix" not in text
     assert max(map(len, latex.splitlines())) < 700

@@ -66,6 +66,7 @@ def assert_precise(problems):
     assert errors.max() <= 1e-12, f"α is off by {errors.max():.2g} (relative) at {worst}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["oracle", "ridge"])
 def test_closed_form_equals_the_joint_minimum(source):
     rng = np.random.default_rng(31)
@@ -73,6 +74,7 @@ def test_closed_form_equals_the_joint_minimum(source):
     assert_precise(nearly_singular(rng, some_problems(rng, source, 150)))
 
 
+@pytest.mark.slow
 def test_closed_form_equals_the_joint_minimum_at_the_ends_of_its_domain():
     """Sizes within 1e±60, lengths within 1e±30, alignments down to 1e-300: what is not nan has its digits."""
     rng, seen = np.random.default_rng(32), 0
@@ -98,6 +100,7 @@ def test_closed_form_equals_the_joint_minimum_at_the_ends_of_its_domain():
     assert seen > 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gamma", "mu", "n_source", "label_noise"])
 def test_that_comparison_sees_the_eleventh_digit(name, monkeypatch):
     exact = isotropic_oracle
@@ -209,6 +212,7 @@ def statement(target, n, gamma, sources):
         return np.array([float(x) for x in mp.lu_solve(system, mp.matrix(right))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target_form", FORMS)
 @pytest.mark.parametrize("source_form", FORMS)
 def test_every_form_of_covariance_agrees_with_dense_matrices(target_form, source_form):

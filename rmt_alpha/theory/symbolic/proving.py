@@ -12,6 +12,7 @@ only one of them where the source is not 0, which is then said.
 
 import math
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -164,7 +165,7 @@ class Step:
     formulas: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Proof:
     """A statement and how it follows; shows itself as mathematics in a notebook and as text elsewhere.
 
@@ -194,6 +195,9 @@ class Proof:
     steps: tuple[Step, ...]
     conclusion: str
 
+    def __repr__(self) -> str:
+        return f"<Proof {self.name}: {self.statement}>"
+
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.statement}", *(f"    {_text(item)}" for item in self.claims.items()), ""]
         for number, step in enumerate(self.steps, 1):
@@ -201,12 +205,27 @@ class Proof:
         return "\n".join([*lines, "", f"∎ {self.conclusion}"])
 
     def _repr_latex_(self) -> str:
-        rows = [rf"\textbf{{Statement.}}\ {_prose(self.statement)}", *map(_latex, self.claims.items())]
+        rows = [*_paragraph(r"\textbf{Statement.}", self.statement), *map(_latex, self.claims.items())]
+        names = [_name(name) for name in self.claims]
+        once = [(name, value) for name, value in self.claims.items() if names.count(_name(name)) == 1]
         for number, step in enumerate(self.steps, 1):
-            rows += [rf"\textbf{{{number}.}}\ {_prose(step.text)}", *map(_latex, step.formulas)]
-        rows.append(rf"\blacksquare\ {_prose(self.conclusion)}")
-        body = " \\\\[3pt]\n".join(f"& {row}" for row in rows)
+            rows.append(rf"\textbf{{{number}.}}\ {_prose(step.text)}")
+            # a long formula of the statement is not written again: MathJax shows nothing that exceeds 5 KB
+            stated = [x for x in step.formulas if x in once and len(_latex(x)) > _LONG]
+            rows += [_latex(x) for x in step.formulas if x not in stated]
+            if stated:
+                listed = r",\ ".join(_name(name)[1] for name, _ in stated)
+                rows.append(rf"\qquad {listed} \text{{ as stated}}")
+        rows += _paragraph(r"\blacksquare", self.conclusion)
+        body = " \\\\\n".join(f"& {row}" for row in rows)
+        body = re.sub(r"\\\\\n(?=& \\textbf|& \\blacksquare)", r"\\\\[3pt]\n", body)  # between the steps
         return f"$$\\begin{{aligned}}\n{body}\n\\end{{aligned}}$$"
+
+
+def _paragraph(mark: str, text: str) -> list[str]:
+    """Break a sentence into rows that fit a page, since mathematics does not break by itself."""
+    first, *rest = (_prose(line) for line in textwrap.wrap(text, _WIDTH, break_on_hyphens=False))
+    return [rf"{mark}\ {first}", *(rf"\phantom{{{mark}}}\ {line}" for line in rest)]
 
 
 def _text(formula: Any) -> str:
@@ -222,7 +241,8 @@ def _text(formula: Any) -> str:
 def _latex(formula: Any) -> str:
     name, value = formula if isinstance(formula, tuple) else ("", formula)
     left = "" if not name or isinstance(value, sp.Rel) else f"{_name(name)[1]} = "
-    return rf"\qquad {left}{to_latex(value)}"
+    short = re.sub(r"([_^])\{([0-9A-Za-z])\}", r"\1\2", to_latex(value))
+    return rf"\qquad {left}{short}"
 
 
 _MARKS = {
@@ -236,7 +256,26 @@ _MARKS = {
 }
 """Signs of text in LaTeX, within mathematics."""
 
+_WORD = re.compile(r"(?<![\\A-Za-z])[a-z]{3,}")
+"""A word among signs, such as "var"."""
+
+_LONG = 100
+"""Characters of LaTeX of a formula that is not written twice."""
+
+_WIDTH = 100
+"""Characters of a line of words at most."""
+
 _MARK = re.compile("|".join(map(re.escape, sorted(_MARKS, key=len, reverse=True))))
+
+
+def _marked(text: str) -> str:
+    """Write the signs of a text in LaTeX, each apart from a letter that follows it."""
+
+    def written(found: re.Match[str]) -> str:
+        following, mark = text[found.end() : found.end() + 1], _MARKS[found.group()]
+        return f"{mark} " if mark[-1].isalpha() and following.isascii() and following.isalpha() else mark
+
+    return _MARK.sub(written, text)
 
 
 def _prose(text: str) -> str:
@@ -246,7 +285,8 @@ def _prose(text: str) -> str:
         if other:  # with the punctuation that ends it left to the words
             sign = other.rstrip(".,:;)")
             opening = "(" if sign.startswith("(") and sign.count("(") > sign.count(")") else ""
-            math = _MARK.sub(lambda found: _MARKS[found.group()], sign.removeprefix(opening).replace("⁻¹", "^{-1}"))
+            math = _marked(sign.removeprefix(opening).replace("⁻¹", "^{-1}"))
+            math = _WORD.sub(lambda found: rf"\mathrm{{{found.group()}}}", math)
             parts += [("text", opening), ("math", math), ("text", other[len(sign) :])]
         else:
             parts.append(("text", ascii_only))
@@ -434,7 +474,7 @@ class _Block(sp.Symbol):  # type: ignore[misc]
     __slots__ = ()
 
     def _latex(self, _printer: Any, **_settings: Any) -> str:
-        marked = _MARK.sub(lambda found: _MARKS[found.group()], self.name).strip()
+        marked = _marked(self.name).strip()
         return re.sub(r"_([a-z]{2,})", r"_{\1}", marked)
 
 
