@@ -1,6 +1,6 @@
 """Theory against dense simulation where covariances are not the identity, and how fast the difference vanishes.
 
-    python benchmarks/anisotropic.py --out anisotropic.png
+    python -m benchmarks.anisotropic --out anisotropic.png
 
 Each problem is a family indexed by p, with n and N in proportion to p and label noise .1 in the target, .15 in ridge
 sources. Power laws are ``λ_i = (i/p)^−a``, i = 1 … p: their distribution has a limit for every a, though their largest

@@ -1,6 +1,6 @@
 """Time the closed form against what a person would otherwise write.
 
-    python benchmarks/closed_form.py
+    python -m benchmarks.closed_form
 
 Two comparisons, each measured side by side in one run on one thread, the package's checks of its arguments included:
 
@@ -12,13 +12,15 @@ Figures are medians over the repeats; a ratio is the median of the ratios of nei
 """
 
 import argparse
+from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy import integrate
-from timing import ratio, side_by_side
 
 import rmt_alpha as ra
+from benchmarks.suite import Case, Pair, to_rounding
+from benchmarks.timing import ratio, side_by_side
 
 SETTING = {"n": 200, "p": 400, "gamma": 0.5, "mu": 1.5, "mu_perp": 1.0, "n_source": 2000, "gamma_source": 0.1}
 
@@ -61,12 +63,45 @@ def quad_accuracy(alpha: float, beta: float, **setting: Any) -> float:
     return float(density[0])
 
 
-def check(points: int) -> None:
-    """Make sure that what is timed computes the same."""
-    beta = np.linspace(-0.99, 0.99, points)
-    np.testing.assert_allclose(ra.optimal_alpha(beta, **SETTING), numpy_optimal_alpha(beta, **SETTING), rtol=1e-10)
-    for alpha in (-2.0, 0.3, 5.0):
-        np.testing.assert_allclose(ra.accuracy(alpha, 0.8, **SETTING), quad_accuracy(alpha, 0.8, **SETTING), rtol=1e-7)
+def formulas(points: int) -> Pair:
+    """Return α* at so many β: ours, and by NumPy formulas."""
+    beta = np.random.default_rng(0).uniform(-1.0, 1.0, points)
+    ours, theirs = (partial(f, beta, **SETTING) for f in (ra.optimal_alpha, numpy_optimal_alpha))
+    return Pair(ours, theirs, lambda: to_rounding(ours(), theirs()))
+
+
+def curve(points: int, quad_points: int | None = None) -> Pair:
+    """Return the accuracy at so many α: ours, and by quad, perhaps at fewer."""
+    alpha, few = (np.linspace(-2.0, 8.0, count) for count in (points, quad_points or points))
+
+    def ours(alpha: np.ndarray = alpha) -> Any:
+        return ra.accuracy(alpha, 0.8, **SETTING)
+
+    def theirs() -> list[float]:
+        return [quad_accuracy(a, 0.8, **SETTING) for a in few]
+
+    return Pair(ours, theirs, lambda: to_rounding(ours(few), theirs(), 1e-7))
+
+
+CASES = {
+    "closed-form": Case(
+        "α* of a ridge-trained source at many β",
+        "vectorised NumPy formulas",
+        "points",
+        formulas,
+        sizes=(100, 1000, 10_000, 100_000, 1_000_000),
+        quick=(100, 1000),
+    ),
+    "accuracy-curve": Case(
+        "accuracy of a ridge-trained source at many α",
+        "NumPy formulas and `scipy.integrate.quad`",
+        "points",
+        curve,
+        sizes=(10, 100, 1000),
+        quick=(4, 16),
+        alone=(10_000, 1_000_000),
+    ),
+}
 
 
 def main() -> None:
@@ -76,32 +111,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15, help="alternating runs (default: %(default)s)")
     arguments = parser.parse_args()
 
-    check(min(arguments.points, 1000))
-    beta = np.random.default_rng(0).uniform(-1.0, 1.0, arguments.points)
-    alpha = np.linspace(-2.0, 8.0, arguments.points)
-    few = np.linspace(-2.0, 8.0, arguments.quad_points)
-    comparisons = {
-        f"α* at {beta.size} β, against NumPy formulas": (
-            side_by_side(
-                lambda: ra.optimal_alpha(beta, **SETTING),
-                lambda: numpy_optimal_alpha(beta, **SETTING),
-                repeats=arguments.repeats,
-            )
-            / beta.size
-        ),
-        f"accuracy at {alpha.size} α, against quad": (
-            side_by_side(
-                lambda: ra.accuracy(alpha, 0.8, **SETTING),
-                lambda: [quad_accuracy(a, 0.8, **SETTING) for a in few],
-                repeats=min(arguments.repeats, 5),
-            )
-            / [alpha.size, few.size]
-        ),
+    points, quad_points = arguments.points, arguments.quad_points
+    pairs = {
+        f"α* at {points} β, against NumPy formulas": (formulas(points), points, arguments.repeats),
+        f"accuracy at {points} α, against quad": (curve(points, quad_points), quad_points, min(arguments.repeats, 5)),
     }
     print(f"{'':48}{'rmt_alpha':>14}{'other':>14}{'ratio':>10}")
-    for name, seconds in comparisons.items():
-        ours, theirs = np.median(seconds, axis=0) * 1e9
-        print(f"{name:48}{ours:11.2f} ns{theirs:11.2f} ns{ratio(seconds, 0, 1):10.1f}")
+    for name, (pair, theirs, repeats) in pairs.items():
+        assert pair.agreement().holds, name
+        seconds = side_by_side(pair.ours, pair.theirs, repeats=repeats) / [points, theirs]
+        medians = np.median(seconds, axis=0) * 1e9
+        print(f"{name:48}{medians[0]:11.2f} ns{medians[1]:11.2f} ns{ratio(seconds, 0, 1):10.1f}")
 
 
 if __name__ == "__main__":

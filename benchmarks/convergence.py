@@ -1,6 +1,6 @@
 """How fast theory becomes exact: streaming experiments from p = 20 to 10⁶.
 
-    python benchmarks/convergence.py --out convergence.png
+    python -m benchmarks.convergence --out convergence.png
 
 - at p = 10⁶ the means of the five numbers and of an accuracy, against theory,
 - the bias of theory against p on logarithmic axes, with slopes of a power law fitted by weighted least squares: it is

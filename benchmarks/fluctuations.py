@@ -1,6 +1,6 @@
 """The spread and the bias of exact finite-size draws, beside what the theory of fluctuations says of them.
 
-    python benchmarks/fluctuations.py all --keep fluctuations.jsonl --docs docs/benchmarks/fluctuations
+    python -m benchmarks.fluctuations all --keep fluctuations.jsonl --docs docs/benchmarks/fluctuations
 
 - spread: standard deviations of the five numbers, of accuracies at α = 0, 1 and α*, and of each draw's own α*, and the
   correlations of the five numbers, at shapes with n, p ≥ 1000,
@@ -20,15 +20,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from convergence import slope
-from reports import Keep, table, versions
 from scipy import special
-from timing import ratio, side_by_side
 
 import rmt_alpha as ra
+from benchmarks.convergence import slope
+from benchmarks.reports import Keep, table, versions
+from benchmarks.suite import Agreement, Case, Pair, in_standard_errors
+from benchmarks.timing import ratio, side_by_side
+from rmt_alpha.laws import flatten
 from rmt_alpha.plots import COLOURS
 from rmt_alpha.simulation.experiment import Simulation
-from rmt_alpha.spread import Fluctuations, flatten
+from rmt_alpha.spread import Fluctuations
 
 Problem = dict[str, Any]
 
@@ -356,15 +358,44 @@ def growths(keep: Keep, draws: int, draws_larger: int) -> list[Growth]:
     return result
 
 
+DRAWS = 556
+"""Draws that give a standard deviation to 3 %."""
+
+
+def cost_of(setting: Problem) -> Pair:
+    """Return the standard deviations of a problem: by theory, and of exact draws."""
+
+    def agreement() -> Agreement:
+        drawn = drawn_spread(setting, [0.0, 1.0], DRAWS, 0)
+        spread = ra.fluctuations(**setting)
+        theory = np.array([*spread.std, *spread.accuracy_std([0.0, 1.0])])
+        std, error = (np.array(drawn[name])[: theory.size] for name in ("std", "error"))
+        return in_standard_errors(std - theory, std * error)
+
+    ours = partial(ra.fluctuations, **setting)
+    theirs = partial(ra.simulate, **setting, trials=DRAWS, seed=0, method="streaming", workers=1)
+    return Pair(ours, theirs, agreement)
+
+
+CASES = {
+    "fluctuations": Case(
+        "standard deviations of the five numbers, p = 1.5n, N = 4n",
+        f"those of {DRAWS} exact draws (to 3 %), by the streaming sampler",
+        "n",
+        lambda n: cost_of(ordinary(n)),
+        sizes=(100, 1000, 10_000),
+        quick=(50, 100),
+        alone=(1_000_000,),
+    )
+}
+
+
 def costs(repeats: int) -> tuple[list[tuple[Problem, float, float, float]], float]:
-    """Part (cost): milliseconds of one problem, seconds of 556 draws, their ratio; seconds of 10⁴ problems."""
+    """Part (cost): milliseconds of one problem, seconds of DRAWS draws, their ratio; seconds of 10⁴ problems."""
     result = []
     for setting in (n_below_p(40), ordinary(400), problem(0.7, 10_000, 10_000, 0.3, trained=(10_000, 1))):
-        seconds = side_by_side(
-            partial(ra.fluctuations, **setting),
-            partial(ra.simulate, **setting, trials=556, seed=0, method="streaming", workers=1),
-            repeats=repeats,
-        )
+        pair = cost_of(setting)
+        seconds = side_by_side(pair.ours, pair.theirs, repeats=repeats)
         ours, theirs = np.median(seconds, axis=0)
         result.append((setting, 1e3 * ours, theirs, ratio(seconds, 0, 1)))
     grid = ordinary(400) | {"beta": np.linspace(-1, 1, 100), "gamma": np.geomspace(1e-3, 1e3, 100)[:, None]}
@@ -492,7 +523,7 @@ def growth_table(found: list[Growth]) -> str:
 
 def cost_table(found: list[tuple[Problem, float, float, float]], grid: float) -> str:
     rows = [[described(s), f"{ms:.2f} ms", f"{seconds:.3f} s", f"{times:,.0f}"] for s, ms, seconds, times in found]
-    names = ["shape", "fluctuations", "556 draws, one thread", "ratio"]
+    names = ["shape", "fluctuations", f"{DRAWS} draws, one thread", "ratio"]
     return (
         "One problem after warm-up, beside as many draws as give a standard deviation to 3 %. "
         f"A grid of 10⁴ problems takes {grid:.2f} s.\n\n" + table(names, rows)
@@ -658,7 +689,7 @@ def main() -> None:
         make, names = PARTS[part]
         report = make(keep, options)
         command = " ".join(f"--{name.replace('_', '-')} {getattr(options, name)}" for name in names)
-        about = f"`python benchmarks/fluctuations.py {part} {command}`: {report.draws}; {versions('scipy')}."
+        about = f"`python -m benchmarks.fluctuations {part} {command}`: {report.draws}; {versions('scipy')}."
         text = f"{about}\n\n{report.text}"
         print(text, flush=True)
         if options.docs:

@@ -1,6 +1,6 @@
 """Time ``import rmt_alpha`` beside ``import numpy``.
 
-    python benchmarks/import_time.py
+    python -m benchmarks.import_time
 
 Fresh interpreters in alternation: one that imports nothing, one with numpy, one with rmt_alpha. The start of the
 interpreter itself is taken off before the ratio, so that it cannot hide the difference.

@@ -1,6 +1,6 @@
 """Where α comes to rest when it is trained as the α-LoRA paper trains it, and what that costs.
 
-    python benchmarks/lora_alpha.py --keep lora_alpha.jsonl --docs docs/benchmarks/lora
+    python -m benchmarks.lora_alpha --keep lora_alpha.jsonl --docs docs/benchmarks/lora
 
 One output, squared loss, a ridge on the update, fresh Gaussian mixtures; α takes a step on a held-out batch after every
 T steps of the adapter. Theories: `trained_alpha` (where both gradients vanish), α*, and the α of least risk.
@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from reports import Keep, table, versions, write
 
 import rmt_alpha as ra
+from benchmarks.reports import Keep, table, versions, write
 from rmt_alpha._random import child
 from rmt_alpha.estimate import Estimate
 from rmt_alpha.lora.experiments import (
@@ -274,7 +274,7 @@ def main() -> None:
         plot(verdicts, ways, arguments.out)
         print(f"Written: {arguments.out}")
     if arguments.docs:
-        command = f"`python benchmarks/lora_alpha.py --trials {arguments.trials} --draws {arguments.draws}`"
+        command = f"`python -m benchmarks.lora_alpha --trials {arguments.trials} --draws {arguments.draws}`"
         lines.append(f"{command}: {arguments.trials} trainings each; {versions()}.\n")
         write(arguments.docs, "lora_alpha", "\n".join(lines), lambda path: plot(verdicts, ways, path))
 

@@ -1,6 +1,6 @@
 """LoRA, its neighbours and α-LoRA on handwritten digits: equal budgets, the same splits, paired tests.
 
-    python benchmarks/lora_digits.py --workers 2 --keep lora_digits.jsonl --docs docs/benchmarks/lora
+    python -m benchmarks.lora_digits --workers 2 --keep lora_digits.jsonl --docs docs/benchmarks/lora
 
 Tasks. A source is trained on five of scikit-learn's ten digits and adapted to
 
@@ -50,11 +50,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from reports import Keep, table, versions, write
 from scipy import ndimage, stats
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
+from benchmarks.reports import Keep, table, versions, write
 from rmt_alpha.estimation.plug_in import estimate_problem
 from rmt_alpha.lora import Adam, AlphaLoRALinear, DoRALinear, Linear, LoRALinear, Module, ReLU, Sequential, train
 from rmt_alpha.theory.isotropic import fixed_source_optimal_alpha
@@ -594,7 +594,7 @@ def main() -> None:
     print(text)
     if arguments.docs:
         note = f"{arguments.tasks} tasks, {arguments.seeds} splits of each; {versions('scipy', 'scikit-learn')}"
-        text += f"\n`python benchmarks/lora_digits.py`: {note}.\n"
+        text += f"\n`python -m benchmarks.lora_digits`: {note}.\n"
         write(arguments.docs, "lora_digits", text, lambda path: plot(tables, path))
 
 

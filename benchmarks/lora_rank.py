@@ -1,6 +1,6 @@
 """Adapters of small rank on a head of several classes: accuracy against α, and how the best α moves with the rank.
 
-    python benchmarks/lora_rank.py --docs docs/benchmarks/lora --keep rank.jsonl
+    python -m benchmarks.lora_rank --docs docs/benchmarks/lora --keep rank.jsonl
 
 Six Gaussian classes; the means of the target's are those of the source's times β plus √(1−β²) times others, or all but
 two are the same. Heads are trained by squared loss on centred one-hot targets: the source's by ridge on plenty of
@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from reports import Keep, table, versions, write
 from scipy.interpolate import CubicSpline
 
+from benchmarks.reports import Keep, table, versions, write
 from rmt_alpha.lora import Adam, AlphaLoRALinear, train
 from rmt_alpha.ridge import reduced_rank_ridge
 
@@ -225,7 +225,7 @@ def main() -> None:
 
     command = " ".join(f"--{name.replace('_', '-')} {size}" for name, size in sizes.items())
     about = (
-        f"`python benchmarks/lora_rank.py {command} --gammas {' '.join(f'{g:g}' for g in gammas)} "
+        f"`python -m benchmarks.lora_rank {command} --gammas {' '.join(f'{g:g}' for g in gammas)} "
         f"--draws {arguments.draws} --tests {arguments.tests} --step {arguments.step:g} --steps {arguments.steps}`; "
         f"{arguments.draws} draws for each relation and γ, common to all. {versions()}.\n"
     )

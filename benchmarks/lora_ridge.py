@@ -1,6 +1,6 @@
 """An α-LoRA layer with one output, trained by gradients, beside the ridge classifier of the theory.
 
-    python benchmarks/lora_ridge.py --keep lora_ridge.jsonl --docs docs/benchmarks/lora
+    python -m benchmarks.lora_ridge --keep lora_ridge.jsonl --docs docs/benchmarks/lora
 
 Squared loss, a ridge on the update, α held fixed. On every data set layers are trained at several α, from a random
 adapter that is of rank 1, of rank 4 with lora_alpha = 10, or of rank 4 with lora_alpha = 3 and the scaling of rsLoRA,
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from reports import Keep, table, versions, write
 
 import rmt_alpha as ra
+from benchmarks.reports import Keep, table, versions, write
 from rmt_alpha.estimate import Estimate
 from rmt_alpha.lora.experiments import ADAPTERS, draw, trained_classifiers
 from rmt_alpha.lora.optimizers import Adam
@@ -106,7 +106,7 @@ def main() -> None:
         plot(measured, arguments.out)
         print(f"Written: {arguments.out}")
     if arguments.docs:
-        command = f"`python benchmarks/lora_ridge.py --trials {arguments.trials} --steps {arguments.steps}`"
+        command = f"`python -m benchmarks.lora_ridge --trials {arguments.trials} --steps {arguments.steps}`"
         lines.append(f"{command}: {arguments.trials} data sets for each problem; {versions()}.\n")
         write(arguments.docs, "lora_ridge", "\n".join(lines), lambda path: plot(measured, path))
 

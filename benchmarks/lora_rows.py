@@ -1,6 +1,6 @@
 """One α for each output of a regression: what the α-LoRA layer learns, and what it is worth.
 
-    python benchmarks/lora_rows.py --docs docs/benchmarks/lora --keep rows.jsonl
+    python -m benchmarks.lora_rows --docs docs/benchmarks/lora --keep rows.jsonl
 
 Four outputs, whose rows of the target matrix are -0.5, 0.3, 1 and 2 times those of the source, plus a part of their
 own. Features have Σ = I, or variances from 0.05 to 5; there the relation fades along directions of small variance λ, by
@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from reports import Keep, table, versions, write
 
+from benchmarks.reports import Keep, table, versions, write
 from rmt_alpha.estimate import Estimate
 from rmt_alpha.lora import Adam, AlphaLoRALinear, train
 from rmt_alpha.problem import FixedSource, RegressionTask, RidgeSource
@@ -234,7 +234,7 @@ def main() -> None:
 
     off = max(record["off"] for record in records)
     tables = [alphas_table(results, p), risks_table(results, p), relations_table(p, sizes)]
-    command = f"python benchmarks/lora_rows.py --p {p} --sizes {' '.join(map(str, sizes))} --draws {arguments.draws}"
+    command = f"python -m benchmarks.lora_rows --p {p} --sizes {' '.join(map(str, sizes))} --draws {arguments.draws}"
     about = (
         f"`{command} --steps {arguments.steps} --batch {arguments.batch}`; {arguments.draws} draws in each row of the "
         f"table; the trained matrix is off the exact one for its α by at most {off:.0e} (relative). {versions()}.\n"

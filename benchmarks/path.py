@@ -1,6 +1,6 @@
 """Time a path of laws over (n, γ) against one eigendecomposition.
 
-    python benchmarks/path.py
+    python -m benchmarks.path
 
 A problem of p = 2000 features with full covariances that do not commute, in the target and in a source. One task makes
 it from its matrices and asks for the laws at 200 pairs (n, γ): checks, the decompositions of both covariances and all
@@ -9,15 +9,20 @@ thread; the last line is the median ratio over the rounds.
 """
 
 import argparse
+from functools import partial
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
-from timing import ratio, side_by_side
 
+from benchmarks.suite import Agreement, Case, Pair, to_rounding
+from benchmarks.timing import ratio, side_by_side
 from rmt_alpha.laws import MarginLaw
 from rmt_alpha.problem import GaussianMixture, RidgeSource
 from rmt_alpha.transfer import Transfer
+
+NOISE = {"target": 0.1, "source": 0.15}
+"""Shares of flipped labels."""
 
 
 def matrices(p: int) -> dict[str, Any]:
@@ -37,9 +42,73 @@ def matrices(p: int) -> dict[str, Any]:
 
 def path(problem: dict[str, Any], n: np.ndarray, gamma: np.ndarray) -> MarginLaw:
     """Return the laws on the grid, from nothing but matrices."""
-    source = RidgeSource(GaussianMixture(*problem["source"], label_noise=0.15), n=float(n.max()), gamma=1.0)
-    target = GaussianMixture(*problem["target"], label_noise=0.1)
+    source = RidgeSource(GaussianMixture(*problem["source"], label_noise=NOISE["source"]), n=float(n.max()), gamma=1.0)
+    target = GaussianMixture(*problem["target"], label_noise=NOISE["target"])
     return Transfer(target, n=1.0, gamma=1.0, sources=[source]).path(n[:, None], gamma)
+
+
+def fixed_point(eigenvalues: np.ndarray, n: float, gamma: float) -> tuple[float, float]:
+    """Return effective ridge and df₂/n, by iteration of κ = γ + κ df₁/n."""
+    kappa, old = gamma + eigenvalues.sum() / n, np.inf
+    while abs(kappa - old) > 1e-14 * kappa:
+        old = kappa
+        kappa = gamma + kappa / n * np.sum(eigenvalues / (eigenvalues + kappa))
+    return kappa, float(np.sum(np.square(eigenvalues / (eigenvalues + kappa)))) / n
+
+
+def numpy_path(problem: dict[str, Any], n: np.ndarray, gamma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return M and V on the grid by the formulas of THEORY §3, each pair on its own."""
+    (mu, S), (mu_s, S_s) = problem["target"], problem["source"]
+    identity, t, t_s, n_s = np.eye(len(mu)), 1 - 2 * NOISE["target"], 1 - 2 * NOISE["source"], n.max()
+    C, C_s = S + np.outer(mu, mu), S_s + np.outer(mu_s, mu_s)
+
+    kappa, df2 = fixed_point(np.linalg.eigvalsh(S_s), n_s, 1.0)
+    w = np.linalg.solve(C_s + kappa * identity, t_s * mu_s)
+    G = np.linalg.inv(S_s + kappa * identity)
+    spread = (1 - 2 * t_s * mu_s @ w + w @ C_s @ w) / (1 - df2) / n_s * (G @ S_s @ G)
+
+    eigenvalues = np.linalg.eigvalsh(S)
+    mean, cov = np.empty((n.size, gamma.size, 2)), np.empty((n.size, gamma.size, 2, 2))
+    for i, j in np.ndindex(n.size, gamma.size):
+        kappa, df2 = fixed_point(eigenvalues, n[i], gamma[j])
+        W = np.linalg.solve(C + kappa * identity, np.column_stack([t * mu, kappa * w]))
+        G = np.linalg.inv(S + kappa * identity)
+        risk = W.T @ C @ W
+        risk[0] -= t * mu @ W
+        risk[:, 0] -= t * mu @ W
+        risk[0, 0] += 1
+        mean[i, j] = mu @ W
+        cov[i, j] = W.T @ S @ W + df2 / (1 - df2) * risk
+        cov[i, j, 1, 1] += kappa**2 / (1 - df2) * np.sum(spread * (G @ S @ G))
+    return mean, cov
+
+
+def equivalents(p: int) -> Pair:
+    """Return the laws on a grid of 12 pairs (n, γ): ours, and in NumPy."""
+    problem, n, gamma = matrices(p), np.array([0.5, 1.5, 5.0]) * p, np.array([0.01, 0.1, 1.0, 10.0])
+    ours, theirs = partial(path, problem, n, gamma), partial(numpy_path, problem, n, gamma)
+
+    def flat(mean: np.ndarray, cov: np.ndarray) -> np.ndarray:
+        return np.concatenate([mean, cov.reshape(*cov.shape[:-2], -1)], axis=-1)
+
+    def agreement() -> Agreement:
+        law = ours()
+        return to_rounding(flat(law.mean, law.cov), flat(*theirs()))
+
+    return Pair(ours, theirs, agreement)
+
+
+CASES = {
+    "equivalents": Case(
+        "laws of a source with a full covariance, on a grid of 12 pairs (n, γ)",
+        "a fixed-point iteration, a system and an inverse in NumPy at each pair",
+        "p",
+        equivalents,
+        sizes=(50, 100, 200, 400, 800),
+        quick=(20, 40),
+        alone=(1600,),
+    )
+}
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """When to keep more of a source, and when less: α* over the alignment β and the aspect ratio η = p/n, for three γ.
 
-    python benchmarks/phase_diagram.py --out phase_diagram.png
+    python -m benchmarks.phase_diagram --out phase_diagram.png
 
 The source is a ridge classifier of N = 2p samples. Printed beside the picture: the share of the plane where α* exceeds
 1, and where ordinary fine-tuning is worse than training from scratch.

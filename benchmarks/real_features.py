@@ -1,7 +1,7 @@
 """Predicted and measured accuracy on real features: the isotropic theory, and the one that knows the covariance.
 
-    python benchmarks/real_features.py --splits 100
-    python benchmarks/real_features.py --splits 100 --markdown      # the tables of docs/benchmarks/real_features.md
+    python -m benchmarks.real_features --splits 100
+    python -m benchmarks.real_features --splits 100 --markdown      # the tables of docs/benchmarks/real_features.md
 
 Every transfer is split many times (`held_out_curves`): n target rows to train on and to predict from, all others to
 measure on. At α = 0, α = 1 and each prediction's own α* the error is the predicted accuracy minus the one measured at

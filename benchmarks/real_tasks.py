@@ -1,6 +1,6 @@
 """Rules for α on real transfer tasks: as good as the better of α = 0 and α = 1, without knowing which that is.
 
-    python benchmarks/real_tasks.py --workers 2 --keep real_tasks.jsonl --docs docs/benchmarks/real_tasks
+    python -m benchmarks.real_tasks --workers 2 --keep real_tasks.jsonl --docs docs/benchmarks/real_tasks
 
 `rmt_alpha.estimation.study` says what is measured and how: tasks of pairs of digits in three kinds, n training rows, a
 penalty or "loo", many splits, accuracy on held-out rows. Tasks are those of the half that is kept for reporting; with
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from reports import Keep, table, versions, write
 
+from benchmarks.reports import Keep, table, versions, write
 from rmt_alpha.estimation import robust, rules
 from rmt_alpha.estimation import study as protocol
 from rmt_alpha.estimation.datasets import load

@@ -1,6 +1,6 @@
 """Theory of fine-tuned ridge regression against simulation, and how fast the two meet.
 
-    python benchmarks/regression.py --out regression.png
+    python -m benchmarks.regression --out regression.png
 
 Three outputs, Σ and Σ_s that do not commute, a source trained on its own samples beside a given one. Risks are sums
 over the outputs, noise included, at several α: one for all outputs, or one for each (`rows`).
@@ -12,9 +12,9 @@ over the outputs, noise included, at several α: one for all outputs, or one for
 import argparse
 
 import numpy as np
-from convergence import slope
 from scipy import fft
 
+from benchmarks.convergence import slope
 from rmt_alpha.problem import FixedSource, RegressionTask, RidgeSource
 from rmt_alpha.regression import RegressionTransfer
 

@@ -1,4 +1,4 @@
-"""What the studies of trained layers share: results that outlive an interruption, tables, copies for the docs."""
+"""What the studies share: results that outlive an interruption, tables, versions, copies for the docs."""
 
 import importlib.metadata
 import json
@@ -79,10 +79,15 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
 
 
-def versions(*more: str) -> str:
-    """Return the versions that numbers may depend on."""
+def version_numbers(*more: str) -> dict[str, str]:
+    """Return the versions that numbers may depend on, by name."""
     names = ("rmt_alpha", "numpy", *more)
-    return ", ".join([f"Python {platform.python_version()}", *(f"{n} {importlib.metadata.version(n)}" for n in names)])
+    return {"Python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
+
+
+def versions(*more: str) -> str:
+    """Return the same in words."""
+    return ", ".join(f"{name} {number}" for name, number in version_numbers(*more).items())
 
 
 def write(folder: str | Path, stem: str, text: str, plot: Callable[[Path], None]) -> None:

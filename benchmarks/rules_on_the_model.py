@@ -1,6 +1,6 @@
 """Rules for α on data drawn from the isotropic model: accuracy that each loses to the best α.
 
-    python benchmarks/rules_on_the_model.py
+    python -m benchmarks.rules_on_the_model
 
 μ and μ_⊥ of length 1, a source trained by ridge on N = 2000 samples with γ̃ = 1, n target samples in p dimensions, half
 of them with each label. Every draw makes its own source. Accuracy is exact given the weights; the best α is that of the
@@ -10,10 +10,10 @@ theory. In thousandths, ± the standard error over draws.
 import argparse
 
 import numpy as np
-from reports import table
 from scipy.special import ndtr
 
 import rmt_alpha as ra
+from benchmarks.reports import table
 from rmt_alpha._random import seed_sequence, stream
 from rmt_alpha.estimation.rules import RULES, Training
 from rmt_alpha.ridge import RidgePath

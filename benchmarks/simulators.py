@@ -1,11 +1,11 @@
 """Time the simulators: against random numbers, against their size, and against plain NumPy.
 
-    python benchmarks/simulators.py --out simulators.png
+    python -m benchmarks.simulators --out simulators.png
 
 - the streaming sampler's target step, per column, against four standard normal numbers drawn one by one from the same
   kind of generator in compiled code,
 - time per draw against size, both methods, with fitted slopes,
-- peak memory of a small and of a large draw, each in a process of its own,
+- peak memory of a process after a small and after a large draw,
 - one draw of the paper's shape (N = 5000, n = 200, p = 400) by both methods, against the experiment in plain NumPy that
   a person would otherwise write: for one α, with a test set; and two workers against one.
 
@@ -13,21 +13,31 @@ Figures are medians over alternating rounds; BLAS runs on one thread.
 """
 
 import argparse
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
+from scipy.special import ndtr
+from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
-from timing import ratio, side_by_side, slope
 
 import rmt_alpha as ra
-from rmt_alpha.problem import Experiment
+from benchmarks.path import matrices
+from benchmarks.suite import Agreement, Case, Pair, in_standard_errors
+from benchmarks.timing import ratio, side_by_side, slope
+from rmt_alpha.problem import Experiment, GaussianMixture, RidgeSource
 from rmt_alpha.simulation import dense, streaming
+from rmt_alpha.transfer import Transfer
 
 PAPER: dict[str, Any] = {"beta": 0.8, "n": 200, "p": 400, "gamma": 0.5, "n_source": 5000, "gamma_source": 1.0}
+
+CHUNKS = 24
+"""Chunks of work that two workers share."""
 
 
 @numba.njit
@@ -46,28 +56,131 @@ def oracle(size: int) -> Experiment:
 
 def draws(sampler: Any, trials: int) -> Callable[[], Any]:
     """Return a task: so many trials of a sampler, from a seed of their own each time."""
-    seeds = iter(np.random.SeedSequence(0).spawn(10_000))
+    seeds = (np.random.SeedSequence(0, spawn_key=(i,)) for i in itertools.count())
     return lambda: sampler.sample(next(seeds), trials)
 
 
-def plain_numpy(rng: np.random.Generator, alpha: float = 1.0) -> float:
-    """Return the accuracy of one experiment of the paper's shape, as one writes it from the paper."""
-    beta, n, p, gamma, n_source, gamma_source = PAPER.values()
+def plain_data(rng: np.random.Generator, size: int, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return samples around ± a mean, and their labels."""
+    y = rng.choice([-1.0, 1.0], size)
+    return np.outer(y, mean) + rng.standard_normal((size, len(mean))), y
+
+
+def plain_ridge(X: np.ndarray, y: np.ndarray, gamma: float, source: np.ndarray | None = None) -> np.ndarray:
+    """Return weights of ridge, and in a second column what a unit of the source adds, by solving as it is written."""
+    n, p = X.shape
+    right = X.T @ y[:, None] / n if source is None else np.column_stack([X.T @ y / n, gamma * source])
+    return np.linalg.solve(X.T @ X / n + gamma * np.eye(p), right)
+
+
+def plain_weights(rng: np.random.Generator, problem: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return μ_β and (w₀, w₁) of one experiment, as one writes it from the paper."""
+    p, beta = problem["p"], problem["beta"]
     mu, mu_perp = np.zeros(p), np.zeros(p)
     mu[0] = mu_perp[1] = 1.0
     mu_beta = beta * mu + np.sqrt(1 - beta**2) * mu_perp
+    source = plain_ridge(*plain_data(rng, problem["n_source"], mu), problem["gamma_source"])[:, 0]
+    return mu_beta, plain_ridge(*plain_data(rng, problem["n"], mu_beta), problem["gamma"], source)
 
-    def data(size: int, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        y = rng.choice([-1.0, 1.0], size)
-        return np.outer(y, mean) + rng.standard_normal((size, p)), y
 
-    X, y = data(n_source, mu)
-    source = np.linalg.solve(X.T @ X / n_source + gamma_source * np.eye(p), np.eye(p)) @ (X.T @ y / n_source)
-    X, y = data(n, mu_beta)
-    resolvent = np.linalg.solve(X.T @ X / n + gamma * np.eye(p), np.eye(p))
-    w = resolvent @ (X.T @ y / n + alpha * gamma * source)
-    X, y = data(20 * n, mu_beta)
-    return float(np.mean(y * (X @ w) > 0))
+def plain_draw(rng: np.random.Generator, problem: dict[str, Any], alphas: np.ndarray) -> np.ndarray:
+    """Return the exact accuracies of one experiment at several α."""
+    mu_beta, w = plain_weights(rng, problem)
+    w_alpha = w[:, :1] + alphas * w[:, 1:]
+    return np.asarray(ndtr(mu_beta @ w_alpha / np.linalg.norm(w_alpha, axis=0)))
+
+
+def plain_numpy(rng: np.random.Generator, alpha: float = 1.0) -> float:
+    """Return the accuracy of one experiment of the paper's shape on a test set, for one α."""
+    mu_beta, w = plain_weights(rng, PAPER)
+    X, y = plain_data(rng, 20 * PAPER["n"], mu_beta)
+    return float(np.mean(y * (X @ (w[:, 0] + alpha * w[:, 1])) > 0))
+
+
+def against_draws(ours: np.ndarray, theirs: Any) -> Agreement:
+    """Compare the means of many draws of ours and of few of theirs, by the standard deviation of ours."""
+    count = 1 / len(ours) + 1 / len(theirs)
+    return in_standard_errors(ours.mean(axis=0) - np.mean(theirs, axis=0), ours.std(axis=0, ddof=1) * count**0.5)
+
+
+FEW = 8
+"""Draws of the other kind that a comparison takes."""
+
+
+def stream(n: int) -> Pair:
+    """Return a draw of the paper's shape, scaled to n: exact, and in plain NumPy."""
+    problem = PAPER | {"n": n, "p": 2 * n, "n_source": 25 * n}
+    rng, chunk = np.random.default_rng(1), streaming.isotropic(Experiment(**problem)).chunk
+
+    def ours(trials: int = chunk) -> np.ndarray:
+        run = ra.simulate(**problem, trials=trials, seed=0, method="streaming", workers=1)
+        return np.asarray(run.law.accuracy(ALPHAS[:, None])).T
+
+    def theirs() -> np.ndarray:
+        return plain_draw(rng, problem, ALPHAS)
+
+    return Pair(ours, theirs, lambda: against_draws(ours(400), [theirs() for _ in range(FEW)]), (chunk, 1))
+
+
+def scikit_learn(rng: np.random.Generator, problem: Transfer, root: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+    """Return the accuracies of one experiment, every fit of it by scikit-learn; `root` of both covariances."""
+    (source,) = problem.sources
+    assert isinstance(source, RidgeSource)
+    tasks = (source.mixture, int(source.n), root[1]), (problem.target, int(problem.n), root[0])
+    data = []
+    for mixture, n, half in tasks:
+        y = rng.choice([-1.0, 1.0], n)
+        X = np.outer(y, mixture.mean) + rng.standard_normal((n, mixture.p)) @ half.T
+        data.append((X, np.where(rng.random(n) < mixture.label_noise, -y, y)))
+    old = Ridge(alpha=source.n * source.gamma, fit_intercept=False).fit(*data[0]).coef_
+    X, y = data[1]
+    result = []
+    for alpha in alphas:
+        new = Ridge(alpha=problem.n * problem.gamma, fit_intercept=False).fit(X, y - alpha * (X @ old))
+        w = alpha * old + new.coef_
+        result.append(ndtr(problem.target.mean @ w / np.linalg.norm(root[0].T @ w)))
+    return np.array(result)
+
+
+def matrices_at(p: int) -> Pair:
+    """Return draws with full covariances, at eleven α: ours, and by scikit-learn."""
+    (mu, covariance), (mu_source, covariance_source) = matrices(p).values()
+    source = RidgeSource(GaussianMixture(mu_source, covariance_source, label_noise=0.15), 2 * p, 0.5)
+    problem = Transfer(GaussianMixture(mu, covariance, label_noise=0.1), p // 2, 0.1, [source])
+    rng, alphas = np.random.default_rng(1), np.linspace(-0.5, 2.0, 11)
+
+    def ours(trials: int = FEW) -> np.ndarray:
+        run = problem.simulate(trials, seed=0, method="dense", workers=1)
+        return np.asarray(run.law.accuracy(alphas[:, None])).T
+
+    def theirs() -> list[np.ndarray]:
+        root = np.linalg.cholesky([covariance, covariance_source])
+        return [scikit_learn(rng, problem, root, alphas) for _ in range(FEW)]
+
+    return Pair(ours, theirs, lambda: against_draws(ours(5 * FEW), theirs()), (FEW, FEW))
+
+
+ALPHAS = np.array([0.0, 1.0, 2.0])
+
+CASES = {
+    "streaming": Case(
+        "a draw with p = 2n, N = 25n, exact accuracies at 3 α",
+        "the experiment in plain NumPy",
+        "n",
+        stream,
+        sizes=(25, 50, 100, 200, 400),
+        quick=(10, 20),
+        alone=(10_000, 100_000, 1_000_000),
+    ),
+    "dense": Case(
+        "a draw with full covariances, n = p/2, N = 2p, exact accuracies at 11 α",
+        "scikit-learn's `Ridge`, fitted for the source and for each α",
+        "p",
+        matrices_at,
+        sizes=(50, 100, 200, 400),
+        quick=(20, 40),
+    ),
+}
 
 
 def column(size: int, repeats: int) -> None:
@@ -99,10 +212,12 @@ def against_size(largest: int, largest_dense: int, repeats: int) -> dict[str, tu
     return curves
 
 
-def peak_memory(size: int) -> float:
-    """Return the peak memory, in MB, of a process that draws once."""
-    done = subprocess.run([sys.executable, __file__, "--draw", str(size)], capture_output=True, text=True, check=True)
-    return float(done.stdout)
+def peak_memory(*sizes: int) -> list[float]:
+    """Return the peak memory, in MB, of a process that draws at one size after the other, after each."""
+    command = [sys.executable, "-m", "benchmarks.simulators", "--draw", *map(str, sizes)]
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
+    return [float(line) for line in done.stdout.split()]
 
 
 def paper(repeats: int) -> None:
@@ -116,7 +231,7 @@ def paper(repeats: int) -> None:
     for name, value in zip(("streaming", "dense", "plain NumPy"), np.median(seconds, axis=0), strict=True):
         print(f"    {name:12}{value * 1e6:>12.1f} µs")
     print(f"    plain / streaming {ratio(seconds, 0, 2):.0f}, plain / dense {ratio(seconds, 1, 2):.2f}")
-    trials = 24 * many
+    trials = CHUNKS * many
     runs = side_by_side(
         lambda: ra.simulate(**PAPER, trials=trials, method="streaming", seed=0, workers=2),
         lambda: ra.simulate(**PAPER, trials=trials, method="streaming", seed=0, workers=1),
@@ -145,19 +260,22 @@ def main() -> None:
     parser.add_argument("--largest-dense", type=int, default=2000, help="the same, dense (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=9, help="alternating rounds (default: %(default)s)")
     parser.add_argument("--out", help="picture of time against size")
-    parser.add_argument("--draw", type=int, help="only draw once at n = p = DRAW, and print the peak memory in MB")
+    parser.add_argument(
+        "--draw", type=int, nargs="+", help="only draw once at each n = p, and print the peak MB so far"
+    )
     arguments = parser.parse_args()
     if arguments.draw is not None:
         import resource  # not on every platform
 
-        streaming.isotropic(oracle(arguments.draw)).sample(np.random.SeedSequence(0), 1)
         unit = 1 if sys.platform == "darwin" else 1024
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
+        for size in arguments.draw:
+            streaming.isotropic(oracle(size)).sample(np.random.SeedSequence(0), 1)
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
         return
     with threadpool_limits(1, user_api="blas"):
         column(arguments.size, arguments.repeats)
         curves = against_size(arguments.largest, arguments.largest_dense, max(arguments.repeats // 3, 1))
-        small, large = peak_memory(1000), peak_memory(arguments.largest)
+        small, large = peak_memory(1000, arguments.largest)
         print(f"Peak memory: {small:.1f} MB at n = p = 1000, {large:.1f} MB at {arguments.largest}")
         paper(arguments.repeats)
     if arguments.out:

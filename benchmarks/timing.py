@@ -6,11 +6,18 @@ from typing import Any
 
 import numpy as np
 
+Task = Callable[[], Any]
 
-def side_by_side(*tasks: Callable[[], Any], repeats: int) -> np.ndarray:
+
+def side_by_side(*tasks: Task, repeats: int) -> np.ndarray:
     """Return the seconds of each task, a row per round of alternating runs, after a warm-up."""
     for task in tasks:
         task()
+    return rounds_of(*tasks, repeats=repeats)
+
+
+def rounds_of(*tasks: Task, repeats: int) -> np.ndarray:
+    """Return the seconds of each task, a row per round of alternating runs."""
     rounds = []
     for _ in range(repeats):
         times = [time.perf_counter()]

@@ -1,6 +1,6 @@
 """Accuracy under five laws of the noise, against the theory, which knows its first two moments only.
 
-    python benchmarks/universality.py
+    python -m benchmarks.universality
 
 Each law has independent standardised entries in both tasks; accuracy is that of fresh test points. z is the difference
 from theory over the standard error. Beside it stands the exact Gaussian experiment at the same finite size (streaming,

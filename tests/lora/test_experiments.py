@@ -34,6 +34,7 @@ def minimiser(sample, alpha):
     return alpha * sample.source + a
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("problem", "adapter"),
     [
@@ -54,6 +55,7 @@ def test_a_trained_layer_is_the_ridge_classifier(problem, adapter):
     np.testing.assert_allclose(sample.classifier(alphas), [minimiser(sample, a) for a in alphas], atol=1e-10)
 
 
+@pytest.mark.slow
 def test_gradient_descent_finds_the_same_classifier():
     sample = draw(Experiment(**TALL), seed=5)
     layers = trained_classifiers(sample, [-1.5, 2.5], steps=1500, optimizer=SGD(0.03, momentum=0.9), rank=2)
@@ -95,6 +97,7 @@ def test_draws_repeat_with_the_seed():
     assert learned_alpha(one, steps=40, seed=7)[0] != learned_alpha(one, steps=40, seed=8)[0]
 
 
+@pytest.mark.slow
 def test_the_resting_alpha_is_orthogonal_to_fresh_residuals():
     sample = draw(Experiment(**TALL), seed=1)
     weights = minimiser(sample, sample.resting_alpha())
@@ -109,6 +112,7 @@ def test_the_resting_alpha_is_orthogonal_to_fresh_residuals():
     assert abs((batch[0] @ sample.source) @ (batch[1] - batch[0] @ weights)) < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [-0.5, 1.0])
 def test_on_a_fixed_batch_training_rests_exactly_there(alpha):
     """From two starts, with α every second and every tenth step, and on the training batch itself."""
@@ -161,6 +165,7 @@ def test_the_mean_of_the_resting_alpha_is_the_theory_also_on_the_training_batch(
         assert abs(alphas.mean() - ra.optimal_alpha(**vars(e))) > 0.1
 
 
+@pytest.mark.slow
 def test_a_slow_adapter_leaves_alpha_at_the_best_scale_of_the_source_alone():
     e = Experiment(**RESTS, n=50)
     found, source = [], []

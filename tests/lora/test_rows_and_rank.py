@@ -36,6 +36,7 @@ def objective(X, Y, update, frozen, gamma):
     return np.sum(np.square(Y - X @ (frozen + update).T)) / len(X) + gamma * np.sum(np.square(update))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "rank", "alpha"), [(30, 1, 0.4), (30, 2, [-0.5, 0.3, 1.6, 2.0]), (8, 3, 2.5)])
 def test_a_trained_layer_of_small_rank_is_the_exact_one(n, rank, alpha):
     gamma = 0.2
@@ -84,6 +85,7 @@ def one_draw(transfer, seed):
     return X, Y, *(np.sum(v * missing, axis=1) / np.sum(v * pull * target.covariance, axis=1) for v in (old, pull))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("covariance", [np.ones(P), np.geomspace(0.05, 5.0, P)], ids=["identity", "anisotropic"])
 def test_each_row_learns_where_its_training_rests(covariance):
     transfer = rows(covariance)
@@ -161,6 +163,7 @@ def test_a_draw_counts_for_each_rank_what_its_head_gets_right(scripts):
     assert (right[:, 1] != right[:, 3]).any()
 
 
+@pytest.mark.slow
 def test_a_small_rank_moves_the_best_alpha_where_classes_are_weakly_related(scripts):
     """Towards 1, as a small update cannot replace the source; where they are close it is beyond 1 at every rank."""
     rank, alphas = scripts["lora_rank"], scripts["lora_rank"].grid(0.25)

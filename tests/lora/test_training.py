@@ -55,6 +55,7 @@ def loss_on(model, data):
 # What a trained layer is.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "p"), [(60, 25), (30, 50)])
 @pytest.mark.parametrize("rank", [1, 3])
 @pytest.mark.parametrize("alpha", [-0.7, 0.0, 0.4, 2.5])
@@ -66,6 +67,7 @@ def test_one_output_becomes_the_ridge_classifier_of_the_theory(n, p, rank, alpha
     np.testing.assert_allclose(trained.merge()[0][0], w0 + alpha * w1, atol=1e-6 * np.linalg.norm(w0 + alpha * w1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [1, 2, 3, 4])
 def test_outputs_become_reduced_rank_ridge_each_with_its_alpha(rank):
     X, Y, W = regression(40, 15, d=3, seed=4)
