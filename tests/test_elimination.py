@@ -81,6 +81,7 @@ def test_the_inverse_form_is_exact_down_to_no_penalty(n, p, gamma):
     np.testing.assert_allclose(gram, expected_gram, atol=1e-11 * np.outer(scale, scale).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 2, 3])
 @pytest.mark.parametrize("q", [1, 2])
 @pytest.mark.parametrize(("eta", "gamma"), [(0.4, 0.3), (2.5, 0.1), (1.1, 2.0)])

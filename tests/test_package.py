@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from datetime import date
 
 import pytest
 
@@ -121,6 +122,58 @@ def test_type_information_is_shipped():
     assert (PACKAGE / "py.typed").read_bytes() == b""
 
 
-def test_version_is_that_of_the_project():
-    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
-    assert ra.__version__ == project["version"]
+def contradictions(version, changelog, citation):
+    """Return what changelog and citation say otherwise than the package's version, and than each other."""
+    first, *titles = re.findall(r"^## (.+)$", changelog, flags=re.MULTILINE)
+    releases = [re.fullmatch(r"(\d+\.\d+\.\d+) - (\d{4}-\d\d-\d\d)", title) for title in titles]
+    if first != "Unreleased" or None in releases:
+        return ["titles are not Unreleased, then versions with their dates"]
+    dates = {release[1]: release[2] for release in releases}
+    numbers = [tuple(map(int, number.split("."))) for number in dates]
+    days = [date.fromisoformat(day) for day in dates.values()]
+    cited = dict(re.findall(r"^(version|date-released): (.+)$", citation, flags=re.MULTILINE))
+    wrong = {
+        "releases are not newest first": numbers != sorted(set(numbers), reverse=True) or days != sorted(days)[::-1],
+        "the version is older than the newest release": numbers[:1] > [tuple(map(int, version.split(".")))],
+        "another version is cited": cited.get("version") != version,
+        "another date is cited": cited.get("date-released") != dates.get(version),
+    }
+    return [message for message, holds in wrong.items() if holds]
+
+
+def test_changelog_and_citation_are_of_this_version():
+    files = (PACKAGE.parent / "CHANGELOG.md", PACKAGE.parent / "CITATION.cff")
+    assert contradictions(ra.__version__, *(file.read_text(encoding="utf-8") for file in files)) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "titles", "citation", "message"),
+    [
+        ("0.1.0", ["0.1.0 - 2027-01-02"], "version: 0.1.0\ndate-released: 2027-01-02", None),
+        ("0.2.0", ["0.1.0 - 2027-01-02"], "version: 0.2.0", None),
+        ("0.2.0", ["0.1.0 - 2027-01-02"], "version: 0.1.0", "another version"),
+        ("0.1.0", ["0.1.0 - 2027-01-02"], "version: 0.1.0", "another date"),
+        ("0.2.0", ["0.1.0 - 2027-01-02"], "version: 0.2.0\ndate-released: 2027-01-02", "another date"),
+        ("0.9.0", ["0.10.0 - 2027-01-02"], "version: 0.9.0", "older"),
+        ("0.3.0", ["0.1.0 - 2027-01-02", "0.2.0 - 2027-01-03"], "version: 0.3.0", "newest first"),
+        ("0.3.0", ["0.2.0 - 2027-01-02", "0.1.0 - 2027-01-03"], "version: 0.3.0", "newest first"),
+        ("0.1.0", ["0.1.0"], "version: 0.1.0", "titles"),
+    ],
+)
+def test_contradictions_are_found(version, titles, citation, message):
+    changelog = "\n".join(f"## {title}" for title in ["Unreleased", *titles])
+    found = contradictions(version, changelog, citation)
+    assert [text for text in found if message is None or message not in text] == []
+    assert len(found) == (message is not None)
+
+
+def test_changelog_links_work_wherever_it_is_shown():  # in the repository, the documentation and an archive
+    links = re.findall(r"\]\(([^)]*)\)", (PACKAGE.parent / "CHANGELOG.md").read_text(encoding="utf-8"))
+    assert links
+    assert all(link.startswith("https://") for link in links)
+
+
+def test_the_version_is_written_once():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "version" not in project["project"]
+    assert project["tool"]["hatch"]["version"]["path"] == "rmt_alpha/__init__.py"

@@ -32,6 +32,7 @@ def test_a_simulation_has_every_number_of_sources(k, noise):
         assert run.margins.shape == (5, 40, k + 1)
 
 
+@pytest.mark.slow
 def test_the_isotropic_experiment_is_a_transfer():
     """One problem through both doors: the same law, by means and standard errors."""
     n, p, mu, mu_perp, beta = 60, 40, 1.2, 0.9, 0.7
@@ -58,6 +59,19 @@ def test_the_isotropic_experiment_is_a_transfer():
     assert (first.stderr < 0.05 * np.abs(second.value) + 0.01).all()
 
 
+def test_the_best_choice_and_the_ceiling_are_those_of_its_own_samples_and_penalty():
+    """The formulas are compared in tests/theory/test_general_choice.py; these methods say which n and γ are meant."""
+    along, across = np.eye(2, 40) * [[1.2], [0.9]]
+    target = GaussianMixture(0.7 * along + np.sqrt(1 - 0.7**2) * across)
+    transfer = Transfer(target, 60, 0.3, [FixedSource(along)])
+    isotropic = {"beta": 0.7, "n": 60, "p": 40, "mu": 1.2, "mu_perp": 0.9}
+    got, want = transfer.optimal_alpha_gamma(), ra.optimal_alpha_gamma(**isotropic, gamma=0.3)
+    for name in ("alpha", "gamma", "accuracy", "gamma_given", "accuracy_given", "alpha_given", "accuracy_alpha_given"):
+        assert getattr(got, name) == pytest.approx(getattr(want, name), rel=1e-6), name
+    assert transfer.limit_accuracy() == pytest.approx(ra.limit_accuracy(**isotropic), rel=1e-9)
+
+
+@pytest.mark.slow
 def test_theory_is_what_simulation_converges_to():
     """One, no and three sources; the exact oracle is in tests/theory/test_equivalents.py."""
     for k in (0, 1, 3):

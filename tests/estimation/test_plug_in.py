@@ -48,6 +48,7 @@ def test_estimates_are_unbiased_and_know_their_errors(shape, kind):
         assert 0.9 < ratio < 1.1, (name, ratio)
 
 
+@pytest.mark.slow
 def test_these_tests_have_power():
     """What they would say of the formula for a known origin, on self-centred rows, and of the plain jackknife."""
     rng, n, p = np.random.default_rng(2), 30, 200

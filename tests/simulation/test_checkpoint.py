@@ -270,6 +270,7 @@ def test_a_damaged_index_is_refused(path):
     refuse(path, "is damaged")
 
 
+@pytest.mark.slow
 def test_every_bit_of_the_header_is_harmless_or_refused(path):
     whole = path.read_bytes()
     expected = run(job(), 40)[0]

@@ -61,6 +61,7 @@ def largest_excess(runs, law=lambda e: None):  # noqa: ARG005
     return max(np.abs(c.excess).max() for c in comparisons) / family_wise(comparisons)
 
 
+@pytest.mark.slow
 def test_theory_is_within_chance_of_simulation_at_every_shape(runs):
     assert largest_excess(runs) <= 1.0
 
@@ -78,6 +79,7 @@ def published_law(e):
     return MarginLaw._trusted(law.mean.copy(), cov)
 
 
+@pytest.mark.slow
 def test_the_same_test_refuses_the_published_length_of_the_source(runs):
     clean = [run for run in runs if run.experiment.n_source and not run.experiment.label_noise_source]
     assert len(clean) == 3
@@ -86,6 +88,7 @@ def test_the_same_test_refuses_the_published_length_of_the_source(runs):
         assert largest_excess([run], published_law) > 1.0
 
 
+@pytest.mark.slow
 def test_the_published_length_of_the_source_is_off_by_far():
     for n, p, n_source in [(150, 150, 160), (120, 200, 210), (100, 250, 80)]:
         run = ra.simulate(0.8, n, p, 0.5, mu=1.5, n_source=n_source, gamma_source=0.2, trials=150, seed=5)
@@ -162,6 +165,7 @@ def sources(k, source_task, n=50):
     ][:k]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [0, 1, 3])
 @pytest.mark.parametrize(("n", "p"), [(40, 12), (12, 30), (20, 20), (1, 4), (5, 1)])
 @pytest.mark.parametrize("noise", [GAUSSIAN, Noise("uniform"), Noise("student", 7.0)], ids=lambda noise: noise.name)
@@ -310,6 +314,7 @@ def test_no_penalty_is_legal_on_both_sides_of_interpolation():
     assert np.abs(interpolates.law.cov[:, 0, 1]).max() < 1e-13
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["target", "source"])
 def test_label_noise_flips_the_share_it_says(side):
     """In one dimension, without penalty and almost without noise the classifier counts: w = (1 − 2ε̂)/μ."""
@@ -355,6 +360,7 @@ def excess_of_margins(draws, alpha):
     return difference.mean(), difference.std() / np.sqrt(len(difference))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", NON_GAUSSIAN, ids=lambda noise: noise.name)
 @pytest.mark.parametrize(("n", "p", "n_source"), [(100, 300, 200), (200, 80, None)])
 def test_margins_of_spread_means_are_gaussian(noise, n, p, n_source):
@@ -385,6 +391,7 @@ def test_margins_of_a_mean_on_an_axis_are_not():
         assert abs(difference) > 10 * error + 0.5 / 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", NON_GAUSSIAN, ids=lambda noise: noise.name)
 def test_moments_do_not_depend_on_the_law_of_the_noise(noise):
     experiment = Experiment(0.6, 150, 120, 0.3, mu=1.3, n_source=200, gamma_source=0.5, label_noise=0.1)

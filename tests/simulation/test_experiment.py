@@ -164,6 +164,7 @@ def test_the_progress_bar_goes_to_standard_error(capsys):
     assert out == ""
 
 
+@pytest.mark.slow
 def test_workers_and_executors_change_nothing():
     # the default chunk of this shape has hundreds of trials
     problem = {"beta": [0.2, 0.5], **SETTING, **SOURCE, "trials": 700, "seed": 3}

@@ -32,6 +32,7 @@ def test_moments(name):
         assert abs(values.mean() - moment) < 4 * values.std() / np.sqrt(SIZE) + 1e-15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, (_, _, law) in NOISES.items() if law is not None])
 def test_the_law_is_the_one_it_says(name):
     noise, _, law = NOISES[name]

@@ -115,10 +115,12 @@ def runs():
     return [problem.simulate(600, seed=30 + i, workers=1) for i, problem in enumerate(problems(8))]
 
 
+@pytest.mark.slow
 def test_theory_is_within_chance_of_simulation(runs):
     assert largest_excess(runs, predicted) <= 1.0
 
 
+@pytest.mark.slow
 def test_the_same_test_refuses_a_source_without_its_h(runs):
     for run in runs:
         e = run.experiment
@@ -126,6 +128,7 @@ def test_the_same_test_refuses_a_source_without_its_h(runs):
         assert largest_excess([run], lambda _, wrong=wrong: wrong) > 2.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["no trained part", "no target h", "commuting"])
 def test_the_same_test_refuses_other_mistakes(runs, wrong):
     def theory(e):
@@ -145,6 +148,7 @@ def _mean(source):
     return source.mixture.weights @ sigma @ G
 
 
+@pytest.mark.slow
 def test_theory_is_within_chance_of_simulation_for_other_noise():
     """Universality: only the first two moments of the noise matter."""
     problem = next(problems(6))

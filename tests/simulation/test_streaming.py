@@ -64,6 +64,7 @@ def p_values(draws, reference):
     return [stats.ks_2samp(a, b).pvalue for a, b in pairs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", PROBLEMS[::4])
 def test_a_few_draws_follow_the_law_of_the_matrices(problem):
     e = experiment(*problem)
@@ -120,6 +121,7 @@ def test_one_wrong_degree_of_freedom_is_noticed(references, tmp_path, line, wron
     assert worst < LEVEL / (7 * len(PROBLEMS))
 
 
+@pytest.mark.slow
 def test_several_sources_share_the_kernel():
     rng = np.random.default_rng(0)
     p = 6
@@ -178,6 +180,7 @@ def test_a_source_leaves_the_target_alone():
     assert not np.allclose(without["mean"][:, 1], trained["mean"][:, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("j", [3, 60, 200, 298, 299, 300])
 def test_columns_are_those_of_the_statement(j):
     n, p, k, q = 400, 300, 2, 1
@@ -243,6 +246,7 @@ def test_chi_has_its_law(dof):
     assert stats.kstest(values, stats.chi(dof).cdf).pvalue > LEVEL / 7
 
 
+@pytest.mark.slow
 def test_the_clock_makes_proposals_exact():
     """Few degrees of freedom: far out, proposals that are never rejected are visibly too frequent."""
     rng, clock, count = np.random.default_rng(1), 1.0, 3
@@ -340,6 +344,7 @@ def test_legal_extremes_stay_finite(n, p, gamma, mu):
         assert (np.diagonal(draws["cov"], axis1=1, axis2=2) >= 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label_noise", [0.0, 0.2])
 @pytest.mark.parametrize(("n", "p"), [(12, 20), (20, 12)])
 def test_the_longest_means_follow_the_law_of_the_matrices(n, p, label_noise):
