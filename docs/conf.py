@@ -15,6 +15,7 @@ from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.ext.autosummary import ImportExceptionGroup, import_by_name
 from sphinx.util import logging
 
 import rmt_alpha
@@ -47,6 +48,7 @@ project_copyright = author
 version = release = rmt_alpha.__version__
 
 extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax"]
+extensions += ["sphinx-mathjax-offline"]  # has MathJax itself: without it pages fetch it where they are read
 templates_path = ["_templates"]
 exclude_patterns = [
     "_build",
@@ -74,10 +76,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the kernels: small mat
 # Reference. Types are in the docstrings.
 autosummary_generate = True
 autosummary_context = {"public": _homes()}
-_sections = re.findall(r"^\(theory-(\d+)\)=$", (Path(__file__).parent / "theory" / "index.md").read_text(encoding="utf-8"), re.M)
+_sections = re.findall(
+    r"^\(theory-(\d+)\)=$", (Path(__file__).parent / "theory" / "index.md").read_text(encoding="utf-8"), re.M
+)
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 default_role = "autolink"
+nitpicky = True
 numpydoc_show_class_members = False
 numpydoc_validation_checks = {
     *("GL03", "GL05", "GL06", "GL08", "GL10", "SS01", "SS03", "SS04", "SS06"),
@@ -101,6 +106,8 @@ html_css_files = ["custom.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "show_prev_next": False,
+    "navbar_align": "left",
+    "navbar_persistent": ["search-button"],  # the field leaves no room for the pages' names
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -144,15 +151,27 @@ def _document_public_names_once(_: Sphinx, what: str, name: str, obj: Any, skip:
     return True if public or alias or foreign else skip or None
 
 
-def _find_public_names(
+def _find_where_documented(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
 ) -> nodes.Node | None:
-    """Let the modules' docstrings refer to public names as they stand, without ``rmt_alpha.``."""
-    name = node.get("reftarget")
-    if node.get("refdomain") != "py" or name not in rmt_alpha.__all__:
+    """Let docstrings refer to names as their module knows them; leave as text what is not documented by design."""
+    if node.get("refdomain") != "py":
         return None
+    module, cls, name = node.get("py:module"), node.get("py:class"), node["reftarget"]
+    try:
+        path, found, *_ = import_by_name(name, [module and cls and f"{module}.{cls}", module, "rmt_alpha", None])
+    except ImportExceptionGroup:
+        return None
+    found = getattr(found, "fget", found)  # of a property
+    home, inside = getattr(found, "__module__", None), getattr(found, "__qualname__", None)
+    if home and inside:
+        path = f"rmt_alpha.{inside}" if inside.split(".")[0] in rmt_alpha.__all__ else f"{home}.{inside}"
     domain = env.domains.python_domain
-    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", f"rmt_alpha.{name}", node, content)
+    link = domain.resolve_xref(env, node["refdoc"], app.builder, "obj", path, node, content)
+    private = any(part.startswith("_") for part in path.split("."))
+    field = not (home and inside) and not inspect.ismodule(found)  # or a constant
+    foreign = path.split(".")[0] != "rmt_alpha"
+    return content if link is None and node["reftype"] == "obj" and (private or field or foreign) else link
 
 
 def _check_that_all_is_listed(app: Sphinx) -> None:
@@ -175,11 +194,22 @@ def _write_the_explorer(app: Sphinx, exception: Exception | None) -> None:
         out.write_text(page, encoding="utf-8")
 
 
+def _follow_the_links(app: Sphinx, exception: Exception | None) -> None:
+    """Warn of local links that lead nowhere."""
+    if exception is not None or app.builder.format != "html":
+        return
+    broken = runpy.run_path(str(Path(app.srcdir) / "links.py"))["broken"]
+    pages = [app.builder.get_target_uri(page) for page in (*sorted(app.env.found_docs), "genindex", "search")]
+    for place in broken(Path(app.outdir), [*pages, "explorer/index.html"]):
+        logging.getLogger(__name__).warning("broken link at %s", place)
+
+
 def setup(app: Sphinx) -> None:
     """Connect the hooks."""
     app.connect("builder-inited", _check_that_all_is_listed)
     app.connect("autodoc-process-docstring", _show_formulas_as_written)
     app.connect("autodoc-process-docstring", _link_and_escape, priority=600)  # after numpydoc
-    app.connect("missing-reference", _find_public_names)
+    app.connect("missing-reference", _find_where_documented)
     app.connect("autodoc-skip-member", _document_public_names_once)
     app.connect("build-finished", _write_the_explorer)
+    app.connect("build-finished", _follow_the_links, priority=900)  # when everything is written
