@@ -147,7 +147,8 @@ def _document_public_names_once(_: Sphinx, what: str, name: str, obj: Any, skip:
     """Leave out of the modules' pages what has a page of its own."""
     public = what == "module" and name in rmt_alpha.__all__ and getattr(rmt_alpha, name) is obj
     alias = isinstance(obj, types.GenericAlias)  # has the docstring of dict or tuple
-    foreign = name.startswith("set_") and name.endswith("_request")  # scikit-learn's, which refers to its own pages
+    # inherited from scikit-learn, whose docstrings refer to its own pages
+    foreign = str(getattr(obj, "__module__", "")).startswith("sklearn.") or name.endswith("_request")
     return True if public or alias or foreign else skip or None
 
 

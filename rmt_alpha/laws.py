@@ -421,7 +421,7 @@ class MarginLaw(Law):
 
     Laws made by the package's own fronts may hold nan where their problem is undefined; all answers are nan there.
 
-    `rmt_alpha.laws.Law.to_pandas` and `rmt_alpha.laws.Law.to_xarray` make tables of a batch.
+    `to_pandas` and `to_xarray` make tables of a batch.
 
     Examples
     --------
