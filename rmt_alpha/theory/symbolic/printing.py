@@ -252,9 +252,11 @@ def _arguments(expr: Expr, args: Sequence[str | Expr] | None) -> tuple[Expr, lis
     of, of_source = ("gamma" if x in symbols else "kappa" for x in (L.gamma, L.gamma_source))
     meaning = abbreviations(of, of_source) | {L.m: target_norm()}  # through γ where it is given: nothing cancels
     meaning |= {_SQUARES[x.name]: sp.sqrt(x) for x in symbols if x.name in _SQUARES}
-    for letter, value in meaning.items():
+    spelled: dict[Expr, Expr] = {}
+    for letter, value in reversed(meaning.items()):  # a meaning needs later letters only
         if letter not in symbols:
-            expr = expr.subs(letter, value)
+            spelled[letter] = value.xreplace(spelled)
+    expr = expr.xreplace(spelled)
     missing = L.sorted(expr.free_symbols - set(symbols))
     if missing:
         raise ValueError(f"args must determine the expression, {', '.join(x.name for x in missing)} is missing")
