@@ -74,6 +74,7 @@ The verdicts are family-wise: theory and simulation agree when every ``|excess|`
 level 0.001 over the number of quantities; their spreads agree when every ``|spread_excess|`` does.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -143,17 +144,18 @@ class Comparison:
     order: int = 1
 
     def _repr_html_(self) -> str:
-        columns: dict[str, FloatArray] = {
+        columns: dict[str, Iterable[Any]] = {
             "theory": self.theory,
-            "simulated": self.simulated,
-            "standard error": self.stderr,
-            "allowance": self.allowance,
-            "z": self.z,
-            "excess": self.excess,
+            "simulated": zip(self.simulated, self.stderr, strict=True),
+            "allowance": (f"{x:.2g}" for x in self.allowance),
+            "z": (f"{x:.1f}" for x in self.z),
+            "excess": (f"{x:.1f}" for x in self.excess),
         }
         verdict = "agree" if self.agrees else "disagree"
         if not np.isnan(self.predicted_spread).all():
-            columns |= {"spread in theory": self.predicted_spread, "spread": self.spread, "z of spread": self.spread_z}
+            columns["spread"] = (f"{x:.2g}" for x in self.spread)
+            columns["in theory"] = (f"{x:.2g}" for x in self.predicted_spread)
+            columns["z of spread"] = (f"{x:.1f}" for x in self.spread_z)
             verdict += f", their spreads {'agree' if self.spreads_agree else 'disagree'}"
         rows = list(zip(self.quantities, *columns.values(), strict=True))
         caption = f"Comparison of {self.trials} trials with theory of order {self.order}: they {verdict}"

@@ -269,11 +269,14 @@ def test_comparison_says_whether_theory_and_simulation_agree():
     result = compare(run(), [0.0, 1.0])
     table = parsed(result)
     assert table.caption.endswith("they agree, their spreads agree")
-    assert table.cells["accuracy(1)", "simulated"] == four(run().accuracy(1.0).value)
-    assert table.cells["V11", "z of spread"] == four(result.spread_z[4])
+    accuracy = run().accuracy(1.0)
+    assert table.cells["accuracy(1)", "simulated"] == f"{four(accuracy.value)} ± {accuracy.stderr:.2g}"
+    assert table.cells["V00", "z"] == f"{result.z[2]:.1f}"
+    assert table.cells["V11", "z of spread"] == f"{result.spread_z[4]:.1f}"
+    assert table.cells["V11", "in theory"] == f"{result.predicted_spread[4]:.2g}"
     wrong = replace(result, theory=result.theory + 10.0)
     assert "they disagree" in parsed(wrong).caption
-    assert "spread in theory" not in parsed(compare(run(noise="uniform", test_size=10))).columns
+    assert "in theory" not in parsed(compare(run(noise="uniform", test_size=10))).columns
     assert parsed(compare(run(), np.linspace(0.0, 1.0, 40))).foot == "… and 15 more"
 
 
