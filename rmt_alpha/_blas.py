@@ -7,6 +7,7 @@ The limit belongs to the process, not to a thread: so blocks that overlap, neste
 the first sets the limit and the last lifts it.
 """
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from threadpoolctl import ThreadpoolController
 _lock = threading.Lock()
 _blocks = 0
 _limit: Any = None
+_found: tuple[int, ThreadpoolController] | None = None
+"""Libraries, and how many modules had been loaded when they were looked for."""
 
 
 @contextmanager
@@ -30,10 +33,13 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def _enter() -> None:
-    global _blocks, _limit
+    global _blocks, _limit, _found
     with _lock:
-        if _blocks == 0:  # looked for each time (1 ms), since SciPy brings a BLAS of its own when it is loaded
-            _limit = ThreadpoolController().limit(limits=1, user_api="blas")
+        if _blocks == 0:
+            modules = len(sys.modules)  # SciPy, for one, brings a BLAS of its own when it is loaded
+            if _found is None or _found[0] != modules:
+                _found = modules, ThreadpoolController()  # takes milliseconds
+            _limit = _found[1].limit(limits=1, user_api="blas")
         _blocks += 1
 
 

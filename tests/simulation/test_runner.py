@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import threadpoolctl
 
+from rmt_alpha import _blas
 from rmt_alpha._blas import one_blas_thread
 from rmt_alpha._random import child
 from rmt_alpha._validation import _memory_limit
@@ -245,6 +246,26 @@ def test_blocks_that_overlap_lift_the_limit_with_the_last():
         assert blas_threads() == {1}
         second.__exit__(None, None, None)
         assert blas_threads() == {2}
+
+
+def test_libraries_are_looked_for_again_once_more_is_loaded(monkeypatch):
+    found = []
+
+    class Counting(threadpoolctl.ThreadpoolController):
+        def __init__(self):
+            found.append(len(sys.modules))
+            super().__init__()
+
+    monkeypatch.setattr(_blas, "ThreadpoolController", Counting)
+    monkeypatch.setattr(_blas, "_found", None)
+    for _ in range(3):
+        with one_blas_thread():
+            pass
+    assert len(found) == 1
+    monkeypatch.setitem(sys.modules, "brings_a_blas", sys)
+    with one_blas_thread():
+        pass
+    assert len(found) == 2
 
 
 # Interruption.
