@@ -188,7 +188,7 @@ def _check_that_all_is_listed(app: Sphinx) -> None:
 
 def _write_the_explorer(app: Sphinx, exception: Exception | None) -> None:
     """Put the page that explorer.md links to beside it."""
-    if exception is None and app.builder.format == "html":
+    if exception is None and app.builder.name == "html":
         page = runpy.run_path(str(Path(app.srcdir) / "explorer" / "build.py"))["page"]("../explorer.html")
         out = Path(app.outdir) / "explorer" / "index.html"
         out.parent.mkdir(exist_ok=True)
@@ -197,7 +197,7 @@ def _write_the_explorer(app: Sphinx, exception: Exception | None) -> None:
 
 def _follow_the_links(app: Sphinx, exception: Exception | None) -> None:
     """Warn of local links that lead nowhere."""
-    if exception is not None or app.builder.format != "html":
+    if exception is not None or app.builder.name != "html":
         return
     broken = runpy.run_path(str(Path(app.srcdir) / "links.py"))["broken"]
     pages = [app.builder.get_target_uri(page) for page in (*sorted(app.env.found_docs), "genindex", "search")]

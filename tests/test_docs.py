@@ -1,12 +1,18 @@
 """The documentation's sources: every block runs somewhere, every link in the README leads somewhere."""
 
 import doctest
+import importlib
+import inspect
+import itertools
 import re
 import runpy
 import shlex
 from pathlib import Path
 
 import pytest
+
+from benchmarks.__main__ import CASES
+from tests.test_benchmarks import GROUPS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -83,15 +89,42 @@ def runs(command, shown):
         return True
     if words[0] == "rmt-alpha":
         return tuple(words[1:]) in shown
-    if words[:2] == ["python", "-m"] and words[2].split(".")[0] == "benchmarks":  # with smaller sizes
-        _, _, script = words[2].partition(".")
-        source = ROOT / "benchmarks" / f"{script or '__main__'}.py"
-        tested = (ROOT / "tests" / "test_benchmarks.py").read_text(encoding="utf-8")
-        options = [word for word in words[3:] if word.startswith("--")]
-        text = source.read_text(encoding="utf-8") if source.exists() else ""
-        runner = (ROOT / "benchmarks" / "suite.py").read_text(encoding="utf-8") if not script else ""
-        return (script or "benchmarks") in tested and all(f'"{option}"' in text + runner for option in options)
+    if words[:2] == ["python", "-m"] and words[2] in SCRIPTS:  # by test_benchmarks, with smaller sizes
+        source = inspect.getsource(importlib.import_module(SCRIPTS[words[2]]))
+        names = {f'"{name}"' for name in CASES} if words[2] == "benchmarks" else set(re.findall(r'"\w+"', source))
+        for before, word in itertools.pairwise(words[2:]):
+            if word.startswith("--"):
+                known = f'add_argument("{word}"' in source
+            else:
+                known = before.startswith("--") or f'"{word}"' in names
+            if not known:
+                return False
+        return True
     return False
+
+
+SCRIPTS = {"benchmarks": "benchmarks.__main__"} | {
+    f"benchmarks.{name}": f"benchmarks.{name}" for group in GROUPS.values() for name, *_ in group
+}
+"""Modules that `python -m` runs in the tests of the benchmarks."""
+
+
+@pytest.mark.parametrize(
+    ("command", "known"),
+    [
+        ("python -m benchmarks dense --json a.json", True),
+        ("python -m benchmarks.fluctuations all --keep a.jsonl", True),
+        ("python -m benchmarks no-such-case", False),
+        ("python -m benchmarks --no-such-option", False),
+        ("python -m benchmarks.real", False),
+        ("python -m benchmarks.real_tasks no such words", False),
+        ("python -m another", False),
+        ("rmt-alpha no-such-command", False),
+        ("rm -rf /", False),
+    ],
+)
+def test_commands_that_nothing_runs_are_told(command, known, shown):
+    assert runs(command, shown) is known
 
 
 @pytest.mark.parametrize("name", TEXTS)

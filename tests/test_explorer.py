@@ -303,7 +303,15 @@ def expected(setting):
         numbers[f"accuracy_{name}"] = law.accuracy(alpha) if known else math.nan
         numbers[f"risk_{name}"] = law.risk(alpha) if known else math.nan
     numbers["limit_risk"] = math.nan if math.isnan(numbers["limit_accuracy"]) else 1.0
+    numbers["limit_scale"] = limit_scale(numbers["eta"], s, m2, w_perp2, 1 - 2 * given["label_noise"])
     return numbers
+
+
+def limit_scale(eta, s, m2, w_perp2, t):
+    """Return the limit of α*κ, and so of α*γ, as γ → ∞ (THEORY §5, with label noise)."""
+    if not math.isfinite(w_perp2):
+        return math.nan
+    return math.copysign(math.inf, s) if w_perp2 == 0.0 else eta * s / (t * m2 * w_perp2)
 
 
 def risk_optimal_alpha(given, law):
@@ -378,7 +386,9 @@ def test_numbers_are_those_of_python(page):
     )
     wrong = []
     for setting, values in zip(settings, shown, strict=True):
-        for name, value in expected(setting).items():
+        numbers = expected(setting)
+        assert set(numbers) == set(values)  # nothing on the page is left out
+        for name, value in numbers.items():
             if not matches(convert(values[name]), value):
                 wrong.append((name, values[name], value, setting))
     assert wrong == []
