@@ -23,7 +23,8 @@ class Elementwise:
         self.function = function
         self.names = names
         self.nin = len(names)
-        self.__name__ = getattr(function, "func", function).__name__  # that of a partial function is its function's
+        name = getattr(function, "func", function).__name__  # that of a partial function is its function's
+        self.__name__ = name.removeprefix("_").removesuffix("_array")
 
     def __call__(self, *args: Any, dtype: Any = np.float64) -> Any:
         """Evaluate at `args`, one per name; `dtype` is what lazy array types are told, always float64."""
@@ -56,8 +57,12 @@ class Elementwise:
 def elementwise(function: Callable[..., FloatArray], arguments: dict[str, Any], optional: tuple[str, ...] = ()) -> Any:
     """Evaluate `function` at its keyword `arguments`, leaving out the optional ones that are None.
 
-    Returns a Python float for scalars, an array for arrays, and the caller's own type for duck arrays.
+    Returns a Python float for scalars, an array for arrays, and the caller's own type for duck arrays, which, where
+    they can have a name, get that of the function and not that of an argument.
     """
     given = {name: value for name, value in arguments.items() if value is not None or name not in optional}
-    result = Elementwise(function, list(given))(*given.values())
-    return float(result) if isinstance(result, np.ndarray | np.generic) and result.ndim == 0 else result
+    evaluate = Elementwise(function, list(given))
+    result = evaluate(*given.values())
+    if isinstance(result, np.ndarray | np.generic):
+        return float(result) if result.ndim == 0 else result
+    return result.rename(evaluate.__name__) if hasattr(result, "name") and hasattr(result, "rename") else result

@@ -443,7 +443,7 @@ def _best_accuracy_array(**parameters: Any) -> FloatArray:
     return full(_best_accuracy(*_geometry_of(problem), *ridge, problem.label_noise), problem.shape)
 
 
-def _sample_gain_array(alpha: ArrayLike | None = None, **parameters: Any) -> FloatArray:
+def _effective_sample_gain_array(alpha: ArrayLike | None = None, **parameters: Any) -> FloatArray:
     problem = Isotropic(**parameters)
     p, gamma = problem.p, problem.gamma
     arguments = (*_geometry_of(problem), p, gamma, *resolvent(problem.n, p, gamma), problem.label_noise)
@@ -592,7 +592,7 @@ def effective_sample_gain(
     [547.7, 547.5, 530.2]
     """
     return elementwise(
-        _sample_gain_array,
+        _effective_sample_gain_array,
         {
             "beta": beta,
             "n": n,

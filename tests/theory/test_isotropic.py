@@ -1,6 +1,7 @@
 """The isotropic closed form: against the 50-digit oracle, against THEORY's numbers and limits, and its invariants."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -702,6 +703,19 @@ def test_pandas_keeps_its_index(function):
     assert isinstance(result, pd.Series)
     assert result.index.tolist() == ["a", "b", "c"]
     np.testing.assert_array_equal(result.to_numpy(), function(BETAS, frame["n"].to_numpy(), 100, 0.1))
+
+
+@pytest.mark.parametrize("name", ["optimal_alpha", "worst_alpha", "limit_accuracy", "accuracy_std", "trained_alpha"])
+def test_results_are_called_what_they_are(name):
+    """An array of α that is called beta, as its argument is, could not stand beside it in a table."""
+    xr, pd = pytest.importorskip("xarray"), pytest.importorskip("pandas")
+    function = getattr(ra, name)
+    others = (100, 200, 0.5)[: 2 if name == "limit_accuracy" else 3]
+    if name == "accuracy_std":
+        function = partial(function, 1.0)
+    result = function(xr.DataArray(BETAS, dims="beta", coords={"beta": BETAS}, name="beta"), *others)
+    assert result.to_dataset()[name].dims == ("beta",)
+    assert function(pd.Series(BETAS, name="beta"), *others).name == name
 
 
 @pytest.mark.parametrize("function", SHORT_CALLS)
