@@ -20,6 +20,7 @@ import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from tqdm import tqdm
 
 from rmt_alpha import plots
@@ -280,6 +281,11 @@ def _mark(ax: Axes, marker: str, label: str) -> None:
 def _lines(ax: Axes) -> None:
     """Mark ordinary fine-tuning."""
     ax.axvline(1.0, **_THIN)
+    _name_line(ax)
+
+
+def _name_line(ax: Axes) -> None:
+    """Say what the vertical line is."""
     at: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "xytext": (2, -2), "textcoords": "offset points"}
     ax.annotate(r"$\alpha = 1$", (1.0, 1.0), va="top", color="0.4", fontsize="small", **at)
 
@@ -287,21 +293,14 @@ def _lines(ax: Axes) -> None:
 _THIN: dict[str, Any] = {"color": "0.7", "linewidth": 0.6, "linestyle": "-", "zorder": 0.5}
 
 
-def _entries(ax: Axes) -> tuple[list[Any], list[str]]:
-    """Return what goes into a legend: curves, then marks, then the band and the dots that all curves have.
-
-    Of real data: what was measured and where predictions fail, then each prediction with its own α*.
-    """
-
-    def rank(entry: tuple[Any, str]) -> int:
-        handle, label = entry
-        if label.startswith(("its ", "isotropic", "prediction")):
-            return 2 + plots.COLOURS.index(handle.get_color())
-        return 1 if label.startswith(("90 %", "mean", "fails")) else 0
-
-    entries = sorted(zip(*ax.get_legend_handles_labels(), strict=True), key=rank)
-    handles, labels = zip(*entries, strict=True)
-    return list(handles), list(labels)
+def _entries(*axes: Axes) -> tuple[list[Any], list[str]]:
+    """Return what goes into a legend: curves, then marks, then the band and the dots that all curves have."""
+    named: dict[str, Any] = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            named.setdefault(label, handle)
+    labels = sorted(named, key=lambda label: label.startswith(("90 %", "mean")))
+    return [named[label] for label in labels], labels
 
 
 def _accuracy_alpha(axes: list[Axes], draws: Draws) -> None:
@@ -326,21 +325,21 @@ def _accuracy_alpha(axes: list[Axes], draws: Draws) -> None:
 def _decision_function(axes: list[Axes], draws: Draws) -> None:
     run, best = draws.one(**_DECISION), float(optimal_alpha(**_DECISION))
     for i, (ax, alpha, name) in enumerate(
-        zip(axes, (0.0, 1.0, best), ("0", "1", rf"\alpha^* = {best:.2f}"), strict=True)
+        zip(axes, (0.0, 1.0, best), ("0", "1", rf"\alpha^* = {best:.1f}"), strict=True)
     ):
         plots.decision_function(ax, run, alpha, seed=child(draws.root, 1, i))
         accuracy = float(margin_law(**_DECISION).accuracy(alpha))
         equal = "" if name.startswith("\\") else r"\alpha = "
-        ax.set_title(rf"${equal}{name}$: accuracy {accuracy:.3f}")
+        ax.set_title(rf"${equal}{name}$: accuracy {accuracy:.3f} in theory")
     for ax in axes[1:]:
         ax.set_ylabel("")
     _legend_below(axes, 5)
 
 
 def _legend_below(axes: list[Axes], columns: int) -> None:
-    """Put the legend of the first panel below all of them."""
+    """Put one legend of all panels below them."""
     figure: Any = axes[0].figure
-    figure.legend(*_entries(axes[0]), loc="outside lower center", ncols=columns)
+    figure.legend(*_entries(*axes), loc="outside lower center", ncols=columns)
 
 
 def _alpha_beta(axes: list[Axes], draws: Draws) -> None:
@@ -369,15 +368,19 @@ def _alpha_gammas(axes: list[Axes], draws: Draws) -> None:
     (ax,) = axes
     grid, few = np.geomspace(1e-2, 1e2, 121), np.geomspace(0.03, 30.0, 4)
     runs = draws.each(_GAMMAS | {"gamma_source": old, "gamma": new} for old in few for new in few)
-    plots.alpha_map(ax, {"gamma_source": grid, "gamma": grid}, runs=runs, **_GAMMAS)
-    ax.set_title(rf"circles: mean law of {draws.trials} draws")
+    dots = f"{len(runs)} mean laws of {draws.trials}"
+    plots.alpha_map(ax, {"gamma_source": grid, "gamma": grid}, runs=runs, dots=dots, limit=100.0, **_GAMMAS)
+    _legend_below(axes, 2)
 
 
 def _gamma(axes: list[Axes], draws: Draws) -> None:
     grid, few = np.geomspace(1e-2, 1e2, 121), np.geomspace(1e-2, 1e2, 9)
     runs = draws.each(_GAMMA | {"gamma": gamma} for gamma in few)
-    for ax, quantity in zip(axes, ("accuracy", "risk"), strict=True):
-        for i, (alpha, name) in enumerate(((0.0, r"\alpha = 0"), (1.0, r"\alpha = 1"), (None, r"\alpha = \alpha^*"))):
+    scales: list[tuple[Any, str]]
+    scales = [(0.0, r"$\alpha = 0$"), (1.0, r"$\alpha = 1$"), (None, r"$\alpha^*$ of accuracy")]
+    least: list[tuple[Any, str]] = [("risk", r"$\alpha$ of least risk")]
+    for ax, quantity, shown in zip(axes, ("accuracy", "risk"), (scales, scales + least), strict=True):
+        for i, (alpha, name) in enumerate(shown):
             plots.parameter_curve(
                 ax,
                 "gamma",
@@ -385,13 +388,13 @@ def _gamma(axes: list[Axes], draws: Draws) -> None:
                 quantity,
                 alpha=alpha,
                 runs=runs,
-                label=f"theory, ${name}$",
+                label=f"theory, {name}",
                 dots="_" if i else _error(draws.trials),
                 style={"color": plots.COLOURS[i], "linestyle": LINES[i]},
                 marker=MARKERS[i],
                 **_GAMMA,
             )
-    _legend_below(axes, 5)
+    _legend_below(axes, 3)
 
 
 def regression_problem(beta: float) -> RegressionTransfer:
@@ -454,11 +457,33 @@ def _real_data(axes: list[Axes], draws: Draws) -> None:
             progress=draws.progress,
         )
         plots.held_out(ax, curves)
+        _name_line(ax)
         for line in ax.lines:
             if str(line.get_label()).startswith("its "):  # in the manner of the curve to which it belongs
                 line.set(linestyle=LINES[plots.COLOURS.index(line.get_color())], linewidth=0.8)
         ax.set_title(rf"{curves.source} $\to$ {curves.target}, $n = {n}$, $\gamma = {gamma:g}$")
-    _legend_below(axes, 3)
+        refuted = f"bar: prediction refuted, beyond {curves.verdict().threshold:.3g} s.e."
+    handles, labels = _held_out_entries(axes, draws.trials, refuted)
+    figure: Any = axes[0].figure
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+
+
+def _held_out_entries(axes: list[Axes], splits: int, refuted: str) -> tuple[list[Any], list[str]]:
+    """Return a column of the legend for the measurement, and one for each prediction: curve, its α*, band."""
+    columns: dict[str, dict[str, Any]] = {}
+    line: Any
+    for ax in axes:
+        for line, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            if not label.startswith("fails"):  # in the colour of one prediction, where it stands for both
+                columns.setdefault(line.get_color(), {}).setdefault(label, line)
+    for colour, column in columns.items():
+        measured = colour == plots.COLOURS[0]
+        label = f"band: mean of {splits} splits ± 2 s.e." if measured else "band: ± 1 s.d. between splits"
+        column[label] = Patch(color=colour, alpha=0.2, linewidth=0)
+        if measured:
+            column[refuted] = Patch(color="0.5", linewidth=0)
+    entries = [entry for column in columns.values() for entry in column.items()]
+    return [handle for _, handle in entries], [label for label, _ in entries]
 
 
 FIGURES: dict[str, Drawing] = {
@@ -472,7 +497,8 @@ FIGURES: dict[str, Drawing] = {
         _accuracy_alpha,
     ),
     "decision-function": Drawing(
-        "histograms of the decision function w_αᵀx under both classes, and the Gaussians of theory, at α = 0, 1, α*",
+        "histograms of the decision function w_αᵀx, one point of either class in each trial, and the Gaussians of "
+        "theory, at α = 0, 1, α*",
         _described(_DECISION),
         "decision_function",
         4000,
@@ -490,7 +516,7 @@ FIGURES: dict[str, Drawing] = {
         _alpha_beta,
     ),
     "alpha-gammas": Drawing(
-        "α* over (γ̃, γ), a map",
+        "α* over (γ̃, γ), a map, with simulated values, marked where they are more than 3 standard errors off",
         _described(_GAMMAS),
         "alpha_map",
         500,
@@ -499,7 +525,7 @@ FIGURES: dict[str, Drawing] = {
         _alpha_gammas,
     ),
     "gamma": Drawing(
-        "accuracy and risk against γ at α = 0, 1, α*",
+        "accuracy and risk against γ at α = 0, 1 and the α* of accuracy; risk also at the α of least risk",
         _described(_GAMMA),
         "parameter_curve",
         500,
@@ -522,7 +548,7 @@ FIGURES: dict[str, Drawing] = {
         _regression,
     ),
     "real-data": Drawing(
-        "accuracy on held-out rows against α, and two predictions of it",
+        "accuracy on held-out rows against α, two predictions of it, and bars where these are refuted",
         ", and ".join(f"{old} → {new}, n = {n}, γ = {gamma:g}" for old, new, n, gamma in _REAL) + "; γ̃ = 1",
         "held_out",
         40,

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection, PolyCollection, QuadMesh
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 import rmt_alpha as ra
 from rmt_alpha import cli, figures, plots
@@ -82,6 +82,7 @@ def test_decision_function_has_the_gaussians_of_theory_and_their_spread(ax, run,
         np.testing.assert_allclose(high, drawn + norm.ppf(0.9) * std, atol=1e-7)
         np.testing.assert_allclose(low, np.maximum(drawn - norm.ppf(0.9) * std, 0.0), atol=1e-7)
     assert [line.get_linestyle() for line in gaussians] == ["-", "--"]
+    assert "class −1: 400 trials ± 2 s.e." in ax.get_legend_handles_labels()[1]
     FigureCanvasAgg(ax.figure).draw()
 
 
@@ -140,10 +141,14 @@ def test_decision_function_refuses_what_it_cannot_draw(ax, run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("alpha", [0.3, None])
+@pytest.mark.parametrize("alpha", [0.3, None, "risk"])
 def test_accuracy_and_risk_against_a_parameter(run, alpha):
-    best = ra.optimal_alpha(**SETTING, gamma=GAMMA)
-    at = best if alpha is None else np.full(GAMMA.shape, alpha)
+    def scales(gamma):
+        if alpha == "risk":
+            return ra.margin_law(**SETTING, gamma=gamma).risk_optimal_alpha()
+        return ra.optimal_alpha(**SETTING, gamma=gamma) if alpha is None else np.full(np.shape(gamma), alpha)
+
+    at = scales(GAMMA)
     spread = ra.fluctuations(**SETTING, gamma=GAMMA)
     for quantity, value in (("accuracy", ra.accuracy), ("risk", ra.risk)):
         ax = Figure().subplots()
@@ -160,8 +165,7 @@ def test_accuracy_and_risk_against_a_parameter(run, alpha):
         ((places, middle, half),) = dots(ax)
         np.testing.assert_array_equal(places, [0.2, 1.0])
         for i, one in enumerate(runs):
-            scale = ra.optimal_alpha(**SETTING, gamma=places[i]) if alpha is None else alpha
-            estimate = getattr(one, quantity)(scale)
+            estimate = getattr(one, quantity)(scales(places[i]))
             assert (middle[i], half[i]) == pytest.approx((estimate.value, 2.0 * estimate.stderr))
         assert ax.containers[0].lines[0].get_color() == "C3"
         assert ax.get_xscale() == "log"
@@ -208,6 +212,7 @@ def test_undefined_scales_leave_a_gap(ax):
         ({"values": [1.0, 0.5]}, "gamma must be a vector of at least two increasing"),
         ({"values": [-1.0, 0.5]}, "gamma must"),
         ({"alpha": np.inf}, "alpha must be finite"),
+        ({"alpha": "best"}, "alpha must be a number, None or 'risk', got 'best'"),
         ({"coverage": 1.0}, "coverage must"),
         ({"gamma": 0.3}, "gamma must not be given twice"),
         ({"mu": [1.0, 2.0]}, "mu must be a single number"),
@@ -248,14 +253,55 @@ def test_alpha_map_shows_the_best_scale_and_where_it_is_1(ax, run):
     x, y = middle.vertices[1:-1].T
     np.testing.assert_allclose(ra.optimal_alpha(**problem, gamma_source=x, gamma=y), 1.0, atol=0.02)
     assert lines.get_linewidth()[2] > lines.get_linewidth()[0]
-    (circles,) = [c for c in ax.collections if isinstance(c, PathCollection)]
+    circles, crosses = (c for c in ax.collections if isinstance(c, PathCollection))
     np.testing.assert_array_equal(circles.get_offsets(), [[0.5, 0.2]])
+    assert len(crosses.get_offsets()) == 0
     M0, M1, V00, V01, V11 = flatten(run.law).mean(axis=0)
     np.testing.assert_allclose(circles.get_array(), (M1 * V00 - M0 * V01) / (M0 * V11 - M1 * V01))
     assert circles.norm is mesh.norm
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
     assert "gamma" in ax.get_xlabel()
     assert len(ax.figure.axes) == 2
+    FigureCanvasAgg(ax.figure).draw()
+
+
+def test_alpha_map_marks_what_theory_does_not_predict(ax, run):
+    problem = {key: SETTING[key] for key in SETTING if key != "gamma_source"}
+    grid = {"gamma_source": np.geomspace(0.1, 1.0, 5), "gamma": np.geomspace(0.1, 1.0, 5)}
+    other = ra.simulate(**SETTING | {"gamma_source": 0.2}, gamma=0.4, trials=400, seed=3)
+    right = plots.alpha_map(Figure().subplots(), grid, runs=[run, other], **problem)
+    law = run.fluctuations()
+    z = (law.law.optimal_alpha() - ra.optimal_alpha(**SETTING, gamma=0.2)) / (law.optimal_alpha_std() / 20.0)
+    assert abs(z) < 3.0
+    # one of the two claims to be of another penalty, where α* is half as large
+    wrong = ra.simulate(**SETTING, gamma=2.0, trials=400, seed=3)
+    object.__setattr__(wrong, "experiment", run.experiment)
+    plots.alpha_map(ax, grid, runs=[wrong, other], dots="two", **problem)
+    circles, crosses = (c for c in ax.collections if isinstance(c, PathCollection))
+    np.testing.assert_array_equal(circles.get_offsets(), [[0.2, 0.4]])
+    np.testing.assert_array_equal(crosses.get_offsets(), [[0.5, 0.2]])
+    assert crosses.norm is circles.norm
+    largest = [re.search(r"largest .*= ([0-9.]+)", one.get_legend_handles_labels()[1][0])[1] for one in (right, ax)]
+    assert float(largest[0]) >= round(abs(z), 2)
+    assert float(largest[1]) > 20.0
+    assert ax.get_legend_handles_labels()[1] == [f"two, largest $|z| = {largest[1]}$", "$|z| > 3$: 1"]
+    assert right.get_legend_handles_labels()[1][1] == "$|z| > 3$: none"
+    unknown = plots.alpha_map(
+        Figure().subplots(),
+        {"beta": [0.4, 0.5], "gamma": [0.0, 1.0]},
+        n=20,
+        p=20,
+        runs=[ra.simulate(0.5, 20, 20, 0.0, trials=5, seed=0)],
+    )
+    assert "simulation, largest $|z| = nan$" in unknown.get_legend_handles_labels()[1]  # not 0: nothing was compared
+    FigureCanvasAgg(ax.figure).draw()
+
+
+def test_alpha_map_of_negative_scales_that_have_no_colour(ax):
+    runs = [ra.simulate(-0.5, 20, 20, gamma, trials=20, seed=0) for gamma in (0.5, 1.0)]
+    plots.alpha_map(ax, {"beta": [-0.9, -0.5], "gamma": [0.5, 1.0]}, n=20, p=20, runs=runs)
+    circles = next(c for c in ax.collections if isinstance(c, PathCollection))
+    assert len(circles.get_offsets()) == 2
     FigureCanvasAgg(ax.figure).draw()
 
 
@@ -336,6 +382,7 @@ def test_every_figure_fits_its_column_and_needs_no_colour(drawn, name):
     named = " ".join(text.get_text() for legend in legends for text in legend.get_texts())
     if name not in ("alpha-gammas", "real-data"):
         assert "90 % of" in named
+    if name != "alpha-gammas":
         assert "± 2 s.e." in named
 
 
@@ -363,7 +410,7 @@ def test_the_other_figures_show_what_they_say(drawn):
     problem |= {"n_source": 2000, "gamma_source": 5.0}
     best = ra.optimal_alpha(**problem)
     for title, alpha in zip(heights, (0.0, 1.0, best), strict=True):
-        assert title.endswith(f"accuracy {ra.accuracy(alpha, **problem):.3f}")
+        assert title.endswith(f"accuracy {ra.accuracy(alpha, **problem):.3f} in theory")
 
     (ax,) = panels(drawn["alpha-beta"])
     beta, problem = np.linspace(0.0, 1.0, 101), {"n_source": 2000, "gamma_source": 1.0, "n": 200, "gamma": 1.0}
@@ -374,16 +421,27 @@ def test_the_other_figures_show_what_they_say(drawn):
     assert [len(row[0]) for row in dots(ax)] == [7, 7, 7]
 
     (ax,) = panels(drawn["alpha-gammas"])
-    circles = next(c for c in ax.collections if isinstance(c, PathCollection))
-    assert len(circles.get_offsets()) == 16
+    marks = [c for c in ax.collections if isinstance(c, PathCollection)]
+    assert sum(len(c.get_offsets()) for c in marks) == 16
+    values = np.concatenate([c.get_array() for c in marks])
+    assert (marks[0].norm.vmin, marks[0].norm.vmax) == pytest.approx((0.01, 100.0))
+    assert 0.01 < values.min() < values.max() < 100.0  # none is of the colour of the scale's ends
+    named = [text.get_text() for legend in drawn["alpha-gammas"].legends for text in legend.get_texts()]
+    assert named[0].startswith("16 mean laws of 4, largest $|z| = ")
+    assert named[1].startswith("$|z| > 3$: ")
 
     for ax, value in zip(panels(drawn["gamma"]), (ra.accuracy, ra.risk), strict=True):
         gamma, problem = np.geomspace(0.01, 100.0, 121), {"beta": 0.8, "n": 200, "p": 400}
         problem |= {"n_source": 2000, "gamma_source": 1.0, "gamma": gamma}
-        scales = 0.0, 1.0, ra.optimal_alpha(**problem)
+        scales = [0.0, 1.0, ra.optimal_alpha(**problem)]
+        if value is ra.risk:
+            scales.append(ra.margin_law(**problem).risk_optimal_alpha())
         for line, alpha in zip(curves(ax).values(), scales, strict=True):
             np.testing.assert_allclose(line, value(alpha, **problem), rtol=1e-12)
-        assert len(bands(ax)) == len(dots(ax)) == 3
+        assert len(bands(ax)) == len(dots(ax)) == len(scales)
+    named = [text.get_text() for text in drawn["gamma"].legends[0].get_texts()]
+    assert named[:4] == list(curves(ax))
+    assert named[2:4] == [r"theory, $\alpha^*$ of accuracy", r"theory, $\alpha$ of least risk"]
 
     (ax,) = panels(drawn["regression"])
     laws = [figures.regression_problem(beta).risk_law() for beta in (0.2, 0.5, 0.9)]
@@ -398,11 +456,17 @@ def test_the_other_figures_show_what_they_say(drawn):
         assert lines["measured on held-out rows"].get_linestyle() == "-"
         shown = {line.get_color(): line.get_linestyle() for name, line in lines.items() if "prediction" in name}
         assert len(set(shown.values())) == 2
+        assert [text.get_text() for text in ax.texts] == [r"$\alpha = 1$"]
         own = [line for line in ax.lines if line.get_label().startswith("its ")]
         assert all(line.get_linestyle() == shown[line.get_color()] for line in own)
     named = [text.get_text() for text in drawn["real-data"].legends[0].get_texts()]
     first = named.index("isotropic prediction")
-    assert [name[:3] for name in named[first:]] == ["iso", "its", "pre", "its"]
+    assert [name[:3] for name in named[:first]] == ["mea", "ban", "bar"]
+    assert [name[:3] for name in named[first:]] == ["iso", "its", "ban", "pre", "its", "ban"]
+    bar = drawn["real-data"].legends[0].get_patches()[1]
+    assert bar.get_facecolor()[:3] == (0.5, 0.5, 0.5)  # of no prediction
+    threshold = t.ppf(norm.cdf(3.0), 3)
+    assert named[2] == f"bar: prediction refuted, beyond {threshold:.3g} s.e."
 
 
 def test_the_target_of_the_regression_is_aligned_as_said():
@@ -544,6 +608,7 @@ def test_the_list_says_all_and_draws_nothing(command, tmp_path):
         (["gamma", "--trials", "1e3"], "--trials"),
         (["gamma", "--seed", "-1"], "--seed"),
         (["gamma", "--out", "file"], "--out file"),
+        (["gamma", "--out", ""], "--out must name a folder, got ''"),
         (["gamma", "--out", "file/in"], "--out file/in"),
         (["gamma", "--out", "."], r"gamma.png is a folder"),
     ],

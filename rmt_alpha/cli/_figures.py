@@ -27,12 +27,15 @@ def figures(arguments: argparse.Namespace) -> Report:
             raise ValueError(f"NAME must be one of {', '.join(NAMES)}, got {name!r}")
     if arguments.list:
         return _listed(names)
+    if not arguments.out:
+        raise ValueError("--out must name a folder, got ''")  # Path("") would be the current one
+    out = Path(arguments.out)
     trials = None if arguments.trials is None else integer("--trials", arguments.trials, 2)
     lines = []
     if not arguments.name and find_spec("sklearn") is None:
         names.remove(NEEDS_DATA)
         lines.append(f'Left out: {NEEDS_DATA}, whose data need scikit-learn (pip install "rmt_alpha[data]").')
-    _make_folder(arguments.out, names)
+    _make_folder(out, names)
 
     progress = interactive(arguments)
     written: list[dict[str, Any]] = []
@@ -41,9 +44,9 @@ def figures(arguments: argparse.Namespace) -> Report:
             print(f"{name} ({len(written) + 1} of {len(names)})", file=sys.stderr)
         try:
             drawn = draw(name, trials=trials, seed=arguments.seed, progress=progress)
-            files = [str(file) for file in save(drawn, name, arguments.out)]
+            files = [str(file) for file in save(drawn, name, out)]
         except OSError as error:
-            raise ValueError(f"--out {arguments.out}: {error.strerror or error}") from None
+            raise ValueError(f"--out {out}: {error.strerror or error}") from None
         except KeyboardInterrupt:
             done = ", ".join(entry["name"] for entry in written)
             print(f"\nWritten before the interruption: {done or 'nothing'}", file=sys.stderr)
@@ -100,6 +103,5 @@ def add_figures(commands: Any) -> None:
     command.add_argument("name", nargs="*", metavar="NAME", help="which figures (default: all)")
     what = "simulated experiments behind each dot, or splits of real data (default: as --list says)"
     command.add_argument("--trials", type=int, help=what)
-    out = Path("rmt_alpha_figures")
-    command.add_argument("--out", type=Path, default=out, metavar="DIR", help="folder (default: %(default)s)")
+    command.add_argument("--out", default="rmt_alpha_figures", metavar="DIR", help="folder (default: %(default)s)")
     command.add_argument("--list", action="store_true", help="only tell what the figures show, and in which setting")
