@@ -6,23 +6,40 @@
 
 Each case first checks that both ways come to the same result, to rounding or, where one draws, in standard errors. Then
 they run in turns, on one core with one BLAS thread; the ratio is the median over the rounds of their time over ours,
-with its quartiles. Sizes are swept; slopes are those of log time against log size at the three largest sizes of a side.
+with its quartiles. Sizes are swept; slopes are those of log time against log size at the three largest sizes of both
+sides, and beyond them at the three largest of ours.
 
-`--list` names the cases, `--quick` runs small sizes. With `--keep` an interrupted run goes on where it stopped. The
-exit status is 1 if two results do not agree, and 2 for a name that is not a case's.
+`--list` names the cases, `--quick` runs small sizes. With `--keep` an interrupted run goes on where it stopped, given
+the same sources, versions and machine. The exit status is 1 if two results do not agree, 2 for bad arguments or if a
+package is missing, and 130 after an interruption.
 """
 
 import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
-from threadpoolctl import threadpool_limits
+try:
+    from threadpoolctl import threadpool_limits
 
-from benchmarks import aspect_ratio, closed_form, fluctuations, leave_one_out, lora_layer, path, simulators, suite
-from benchmarks.reports import Keep, version_numbers, versions
-from benchmarks.suite import Case, Row
+    from benchmarks import (
+        aspect_ratio,
+        closed_form,
+        fluctuations,
+        leave_one_out,
+        lora_layer,
+        path,
+        simulators,
+        suite,
+        tables,
+    )
+    from benchmarks.reports import Keep, machine, sources, version_numbers
+    from benchmarks.suite import Case, Row
+except ModuleNotFoundError as error:
+    if __name__ != "__main__" or (error.name or "").split(".")[0] not in ("sklearn", "threadpoolctl"):
+        raise
+    print(f"{error.name} is missing, which the benchmarks need: pip install 'rmt_alpha[data]'", file=sys.stderr)
+    sys.exit(2)
 
 CASES: dict[str, Case] = {
     name: case
@@ -30,14 +47,12 @@ CASES: dict[str, Case] = {
     for name, case in module.CASES.items()
 }
 
-PACKAGES = ("scipy", "numba", "scikit-learn")
-
 SECONDS = 3.0
 """That the rounds of a comparison may take, short of the fewest."""
 
 
-def measured(case: str, size: int, repeats: int, quick: bool, of: str) -> Row:  # noqa: ARG001
-    """Return a comparison; `of` says what was installed, so that results of other versions are not taken for it."""
+def measured(case: str, size: int, repeats: int, quick: bool) -> Row:
+    """Return a comparison: plain data."""
     return suite.compared(case, CASES[case], size, repeats, 0.0 if quick else SECONDS)
 
 
@@ -47,48 +62,31 @@ def run(names: list[str], keep: Keep, repeats: int, *, quick: bool) -> list[Row]
     for name in names:
         case = CASES[name]
         sizes = case.quick if quick else (*case.sizes, *case.alone)
-        common = {"repeats": repeats, "quick": quick, "of": versions(*PACKAGES)}
+        common = {"repeats": repeats, "quick": quick}
         mine = keep.map(measured, [{"case": name, "size": size, **common} for size in sizes], name)
         rows += mine
         print(f"{name}: {case.job}\n    against {case.against}\n")
-        print(suite.comparisons({name: case}, mine), flush=True)
+        print(tables.comparisons({name: case}, mine), flush=True)
     return rows
 
 
-def document(rows: list[Row], *, quick: bool, repeats: int) -> dict[str, Any]:
-    """Return all that was measured, and where, in terms of JSON."""
-    return {
-        "date": suite.today(),
-        "machine": suite.machine(),
-        "versions": version_numbers(*PACKAGES),
-        "quick": quick,
-        "repeats": repeats,
-        "cases": [
-            {
-                "name": name,
-                "job": case.job,
-                "against": case.against,
-                "size": case.label,
-                "slopes": suite.slopes(suite.of(rows, name)),
-                "rows": [{k: v for k, v in row.items() if k != "case"} for row in suite.of(rows, name)],
-            }
-            for name, case in CASES.items()
-            if suite.of(rows, name)
-        ],
-    }
+def file_at(name: str) -> Path:
+    """Return the path of a file that can be written, and make its folder."""
+    found = Path(name)
+    if found.is_dir():
+        raise argparse.ArgumentTypeError(f"{name} is a folder, where a file is needed")
+    folder_at(str(found.parent))
+    return found
 
 
-def fragments(about: dict[str, Any], rows: list[Row]) -> dict[str, str]:
-    """Return what the page of the docs includes: summary, list of the cases, all sizes."""
-    machine, threads = about["machine"], about["machine"]["blas_threads"]
-    trial = "**A trial run (`--quick`), not a measurement.** " if about["quick"] else ""
-    where = (
-        f"{trial}{machine['cpu']}, {machine['cores']} cores, {machine['os']}; {versions(*PACKAGES)}; "
-        f"{machine['blas']} with {threads} thread{'s' * (threads != 1)}; {about['date']}.\n"
-    )
-    jobs = "".join(f"- **{name}**: {case.job}; against {case.against}.\n" for name, case in CASES.items())
-    summary = [suite.overview(CASES, rows), suite.slower(CASES, rows) + "\n", where]
-    return {"summary": "\n".join(summary), "cases": jobs, "sizes": suite.comparisons(CASES, rows)}
+def folder_at(name: str) -> Path:
+    """Return the path of a folder, and make it."""
+    found = Path(name)
+    try:
+        found.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{name} cannot be made a folder: {error.strerror}") from None
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -114,32 +112,51 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name:20} {case.job}\n{'':20}     against {case.against}")
         return 0
 
-    keep = Keep(options.keep)
-    names = [name for name in CASES if not options.names or name in options.names]
+    places = {"keep": file_at, "json": file_at, "docs": folder_at}
+    for name, place in places.items():  # after all other checks, since they make folders
+        if (value := getattr(options, name)) is not None:
+            try:
+                setattr(options, name, place(value))
+            except argparse.ArgumentTypeError as error:
+                parser.error(f"--{name}: {error}")
     with threadpool_limits(1, user_api="blas"):
+        here = {"machine": machine(), "versions": version_numbers(*tables.PACKAGES), "sources": sources()}
         try:
-            rows = run(names, keep, repeats, quick=options.quick)
+            keep = Keep(options.keep, here)
+        except ValueError as error:
+            parser.error(f"--keep: {error}")
+        try:
+            return measure(options, keep, repeats)
         except ArithmeticError as error:
             print(error, file=sys.stderr)
             return 1
-        about = document(rows, quick=options.quick, repeats=repeats)
-    chosen = {name: CASES[name] for name in names}
-    print(suite.overview(chosen, rows))
-    print(suite.slower(chosen, rows))
+        except KeyboardInterrupt:
+            finished = "without --keep nothing is kept"
+            if options.keep is not None:
+                finished = f"what is finished is in {options.keep}, and the same command goes on from there"
+            print(f"\nStopped: {finished}.", file=sys.stderr)
+            return 130
+
+
+def measure(options: argparse.Namespace, keep: Keep, repeats: int) -> int:
+    """Run what was asked for, print it and write it down."""
+    chosen = {name: case for name, case in CASES.items() if not options.names or name in options.names}
+    rows = run(list(chosen), keep, repeats, quick=options.quick)
+    about = tables.document(CASES, rows, quick=options.quick, repeats=repeats)
+    print(tables.overview(chosen, rows))
+    print(tables.slower(chosen, rows))
     numbers = json.dumps(about, ensure_ascii=False, indent=1) + "\n"
-    if options.json:
-        Path(options.json).write_text(numbers, encoding="utf-8")
-    if options.docs:
+    if options.json is not None:
+        options.json.write_text(numbers, encoding="utf-8")
+    if options.docs is not None:
         found = aspect_ratio.study(keep, *((3, 40, 100, 5) if options.quick else (9, 100, 4000, 10)))
-        folder = Path(options.docs)
-        folder.mkdir(parents=True, exist_ok=True)
-        texts = fragments(about, rows) | {"aspect_ratio": aspect_ratio.summary(found)}
+        texts = tables.fragments(CASES, about) | {"aspect_ratio": aspect_ratio.summary(found)}
         for name, text in texts.items():
-            (folder / f"{name}.md").write_text(text, encoding="utf-8")
-        (folder / "suite.json").write_text(numbers, encoding="utf-8")
-        suite.plot(CASES, rows, folder / "sizes.png")
-        aspect_ratio.plot(found, folder / "aspect_ratio.png")
-        print(f"Written to {folder}: {', '.join(texts)}.md, suite.json, sizes.png, aspect_ratio.png")
+            (options.docs / f"{name}.md").write_text(text, encoding="utf-8")
+        (options.docs / "suite.json").write_text(numbers, encoding="utf-8")
+        tables.plot(CASES, rows, options.docs / "sizes.png")
+        aspect_ratio.plot(found, options.docs / "aspect_ratio.png")
+        print(f"Written to {options.docs}: {', '.join(texts)}.md, suite.json, sizes.png, aspect_ratio.png")
     return 0
 
 

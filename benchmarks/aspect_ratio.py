@@ -11,6 +11,7 @@ N = p/η̃ instead of one N, and n = 100, half of its n, for the sake of the den
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 
 import rmt_alpha as ra
 from benchmarks.reports import Keep, table
-from benchmarks.simulators import FEW, plain_draw
+from benchmarks.simulators import ALPHAS, draws_at, plain_draw, plain_numbers
 from benchmarks.suite import Agreement, Case, Pair, in_standard_errors
 from rmt_alpha.plots import COLOURS
 
@@ -168,9 +169,6 @@ def plot(found: list[dict[str, Any]], path: str | Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-ALPHAS = np.array([0.0, 1.0, 2.0])
-
-
 def against_one_draw(p: int) -> Pair:
     """Return what theory says at one pair of ratios, and one experiment in plain NumPy."""
     setting = rounded(p / 200, p / 2000, 200)
@@ -179,15 +177,12 @@ def against_one_draw(p: int) -> Pair:
     def ours() -> tuple[Any, Any]:
         return ra.optimal_alpha(**setting), ra.accuracy(ALPHAS, **setting)
 
-    def theirs() -> np.ndarray:
-        return plain_draw(rng, setting, ALPHAS)
-
     def agreement() -> Agreement:
-        drawn = np.array([theirs() for _ in range(FEW)])
-        std = np.asarray(ra.accuracy_std(ALPHAS, **setting))
-        return in_standard_errors(drawn.mean(axis=0) - ours()[1], std / len(drawn) ** 0.5)
+        drawn = np.array([plain_numbers(rng, setting) for _ in range(draws_at(p))])
+        theory = ra.fluctuations(**setting)
+        return in_standard_errors(drawn.mean(axis=0) - theory.numbers, theory.std / len(drawn) ** 0.5)
 
-    return Pair(ours, theirs, agreement)
+    return Pair(ours, partial(plain_draw, rng, setting), agreement)
 
 
 CASES = {

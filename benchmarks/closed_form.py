@@ -1,17 +1,12 @@
-"""Time the closed form against what a person would otherwise write.
+"""The closed form against what a person would otherwise write: `python -m benchmarks closed-form accuracy-curve`.
 
-    python -m benchmarks.closed_form
-
-Two comparisons, each measured side by side in one run on one thread, the package's checks of its arguments included:
+The package's checks of its arguments are included in:
 
 - α* of a ridge-trained source for many β, against vectorised NumPy formulas for T₁, T₂, T₃ (the α-LoRA paper's
   organisation of E[(w_αᵀx)²], arXiv 2510.21345, with the corrected length of the source),
 - the accuracy curve against α, against code that integrates the Gaussian density by `scipy.integrate.quad`.
-
-Figures are medians over the repeats; a ratio is the median of the ratios of neighbouring runs.
 """
 
-import argparse
 from functools import partial
 from typing import Any
 
@@ -20,7 +15,6 @@ from scipy import integrate
 
 import rmt_alpha as ra
 from benchmarks.suite import Case, Pair, to_rounding
-from benchmarks.timing import ratio, side_by_side
 
 SETTING = {"n": 200, "p": 400, "gamma": 0.5, "mu": 1.5, "mu_perp": 1.0, "n_source": 2000, "gamma_source": 0.1}
 
@@ -70,17 +64,15 @@ def formulas(points: int) -> Pair:
     return Pair(ours, theirs, lambda: to_rounding(ours(), theirs()))
 
 
-def curve(points: int, quad_points: int | None = None) -> Pair:
-    """Return the accuracy at so many α: ours, and by quad, perhaps at fewer."""
-    alpha, few = (np.linspace(-2.0, 8.0, count) for count in (points, quad_points or points))
-
-    def ours(alpha: np.ndarray = alpha) -> Any:
-        return ra.accuracy(alpha, 0.8, **SETTING)
+def curve(points: int) -> Pair:
+    """Return the accuracy at so many α: ours, and by quad."""
+    alpha = np.linspace(-2.0, 8.0, points)
 
     def theirs() -> list[float]:
-        return [quad_accuracy(a, 0.8, **SETTING) for a in few]
+        return [quad_accuracy(a, 0.8, **SETTING) for a in alpha]
 
-    return Pair(ours, theirs, lambda: to_rounding(ours(few), theirs(), 1e-7))
+    ours = partial(ra.accuracy, alpha, 0.8, **SETTING)
+    return Pair(ours, theirs, lambda: to_rounding(ours(), theirs(), 1e-7))
 
 
 CASES = {
@@ -89,7 +81,7 @@ CASES = {
         "vectorised NumPy formulas",
         "points",
         formulas,
-        sizes=(100, 1000, 10_000, 100_000, 1_000_000),
+        sizes=(100, 1000, 10_000, 100_000, 1_000_000, 10_000_000),
         quick=(100, 1000),
     ),
     "accuracy-curve": Case(
@@ -97,32 +89,8 @@ CASES = {
         "NumPy formulas and `scipy.integrate.quad`",
         "points",
         curve,
-        sizes=(10, 100, 1000),
+        sizes=(10, 100, 1000, 10_000),
         quick=(4, 16),
-        alone=(10_000, 1_000_000),
+        alone=(100_000, 1_000_000, 10_000_000),
     ),
 }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--points", type=int, default=10**6, help="values of β and of α (default: %(default)s)")
-    parser.add_argument("--quad-points", type=int, default=1000, help="values of α for quad (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=15, help="alternating runs (default: %(default)s)")
-    arguments = parser.parse_args()
-
-    points, quad_points = arguments.points, arguments.quad_points
-    pairs = {
-        f"α* at {points} β, against NumPy formulas": (formulas(points), points, arguments.repeats),
-        f"accuracy at {points} α, against quad": (curve(points, quad_points), quad_points, min(arguments.repeats, 5)),
-    }
-    print(f"{'':48}{'rmt_alpha':>14}{'other':>14}{'ratio':>10}")
-    for name, (pair, theirs, repeats) in pairs.items():
-        assert pair.agreement().holds, name
-        seconds = side_by_side(pair.ours, pair.theirs, repeats=repeats) / [points, theirs]
-        medians = np.median(seconds, axis=0) * 1e9
-        print(f"{name:48}{medians[0]:11.2f} ns{medians[1]:11.2f} ns{ratio(seconds, 0, 1):10.1f}")
-
-
-if __name__ == "__main__":
-    main()

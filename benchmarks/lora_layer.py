@@ -1,6 +1,6 @@
-"""Time a training step of an α-LoRA layer: against what it cannot do without, and against merged weights.
+"""A training step of an α-LoRA layer against what it cannot do without, and against merged weights.
 
-    python -m benchmarks.lora_layer
+    python -m benchmarks lora-layer lora-floor
 
 One forward and one backward pass of a square layer of rank 8, 256 inputs, all gradients: of A, B, α and the inputs.
 Beside it
@@ -11,14 +11,11 @@ Beside it
 Checked first: the products against the layer at B = 0, α = 1, and all gradients of the second.
 """
 
-import argparse
 from functools import partial
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from benchmarks.suite import Agreement, Case, Pair, to_rounding
-from benchmarks.timing import ratio, side_by_side
 from rmt_alpha.lora import AlphaLoRALinear
 
 BATCH, RANK = 256, 8
@@ -94,22 +91,3 @@ CASES = {
         quick=(16, 32),
     ),
 }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256, 1024], help="default: %(default)s")
-    parser.add_argument("--repeats", type=int, default=15, help="alternating rounds (default: %(default)s)")
-    arguments = parser.parse_args()
-    print(f"{'size':>6}{'layer':>12}{'products / layer':>18}{'merged / layer':>16}")
-    for size in arguments.sizes:
-        layer, x, g = data(size)
-        tasks = partial(step, layer, x, g), partial(products, layer.weight, x, g), partial(merged, layer, x, g)
-        with threadpool_limits(1, user_api="blas"):
-            seconds = side_by_side(*tasks, repeats=arguments.repeats)
-        millis = 1e3 * np.median(seconds[:, 0])
-        print(f"{size:6}{millis:9.2f} ms{ratio(seconds, 0, 1):18.2f}{ratio(seconds, 0, 2):16.2f}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,15 +1,24 @@
-"""What the studies share: results that outlive an interruption, tables, versions, copies for the docs."""
+"""What the studies share: results that outlive an interruption, tables, where it was measured, copies for the docs."""
 
+import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_info
 from tqdm import tqdm
+
+import rmt_alpha
+
+START = '{"settings": '
+"""Of every line in the file of a `Keep`."""
 
 
 class Keep:
@@ -19,19 +28,25 @@ class Keep:
     ----------
     path : str, Path or None
         The file; None keeps nothing.
+    of : dict, optional
+        What else results depend on, such as the machine: those with another `of` are not taken for them.
+
+    Raises
+    ------
+    ValueError
+        If there is another file at that place, which is then left as it is.
     """
 
-    def __init__(self, path: str | Path | None) -> None:
+    def __init__(self, path: str | Path | None, of: dict[str, Any] | None = None) -> None:
         self.path = None if path is None else Path(path)
+        self.of = {} if of is None else {"of": of}
         self.known: dict[str, Any] = {}
         if self.path is not None and self.path.exists():
-            text = self.path.read_text(encoding="utf-8")
-            whole = text[: text.rfind("\n") + 1]
-            if whole != text:  # the last line was interrupted
-                self.path.write_text(whole, encoding="utf-8")
-            for line in whole.splitlines():
-                record = json.loads(line)
-                self.known[_key(record["settings"])] = record["result"]
+            whole, cut = _lines(self.path)
+            self.known = {_key(record["settings"]): record["result"] for record in whole}
+            if cut:  # the last line was interrupted
+                content = self.path.read_bytes()
+                self.path.write_bytes(content[: content.rfind(b"\n") + 1])
 
     def map(
         self, work: Callable[..., Any], tasks: Iterable[dict[str, Any]], desc: str | None = None, workers: int = 1
@@ -41,7 +56,7 @@ class Keep:
         With several workers, `work` is a function of a module and tasks are plain data.
         """
         tasks = list(tasks)
-        keys = [_key({"work": work.__name__, **task}) for task in tasks]
+        keys = [_key({"work": work.__name__, **task, **self.of}) for task in tasks]
         missing = {key: task for key, task in zip(keys, tasks, strict=True) if key not in self.known}
         results = _results(work, list(missing.values()), workers)
         bar = tqdm(results, desc, len(missing), disable=None, leave=False)
@@ -52,6 +67,27 @@ class Keep:
                 with self.path.open("a", encoding="utf-8") as file:
                     file.write(line + "\n")
         return [self.known[key] for key in keys]
+
+
+def _lines(path: Path) -> tuple[list[dict[str, Any]], bool]:
+    """Return the records of a file, and whether it ends within one."""
+    foreign = f"{path} must be a file of finished results"
+    if path.is_dir():
+        raise ValueError(f"{foreign}, it is a folder")
+    *lines, last = path.read_bytes().split(b"\n")
+    start = START.encode()
+    if not last.startswith(start[: len(last)]):
+        raise ValueError(f"{foreign}, line {len(lines) + 1} is none")
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+        except ValueError:  # of JSON or of UTF-8
+            record = None
+        if not (isinstance(record, dict) and record.keys() == {"settings", "result"}):
+            raise ValueError(f"{foreign}, line {number} is none")
+        found.append(record)
+    return found, bool(last)
 
 
 def _key(settings: dict[str, Any]) -> str:
@@ -88,6 +124,42 @@ def version_numbers(*more: str) -> dict[str, str]:
 def versions(*more: str) -> str:
     """Return the same in words."""
     return ", ".join(f"{name} {number}" for name, number in version_numbers(*more).items())
+
+
+def machine() -> dict[str, Any]:
+    """Return processor, number of cores, operating system and BLAS, with its threads here and now."""
+    blas = [info for info in threadpool_info() if info["user_api"] == "blas"]
+    names = sorted({f"{info['internal_api']} {info['version']}" for info in blas})
+    return {
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "os": f"{platform.system()} {platform.machine()}",
+        "blas": ", ".join(names),
+        "blas_threads": max((info["num_threads"] for info in blas), default=None),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def sources() -> str:
+    """Return a hash of the sources: of the package, and of the benchmarks."""
+    digest = hashlib.sha256()
+    for folder in (Path(rmt_alpha.__file__).parent, Path(__file__).parent):
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(str(path.relative_to(folder)).encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def today() -> str:
+    return datetime.now(UTC).date().isoformat()
 
 
 def write(folder: str | Path, stem: str, text: str, plot: Callable[[Path], None]) -> None:

@@ -17,6 +17,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from benchmarks.timing import ratio, side_by_side, slope
 from rmt_alpha.problem import Experiment, GaussianMixture, RidgeSource
 from rmt_alpha.simulation import dense, streaming
 from rmt_alpha.transfer import Transfer
+
+ALPHAS = np.array([0.0, 1.0, 2.0])
 
 PAPER: dict[str, Any] = {"beta": 0.8, "n": 200, "p": 400, "gamma": 0.5, "n_source": 5000, "gamma_source": 1.0}
 
@@ -83,11 +86,23 @@ def plain_weights(rng: np.random.Generator, problem: dict[str, Any]) -> tuple[np
     return mu_beta, plain_ridge(*plain_data(rng, problem["n"], mu_beta), problem["gamma"], source)
 
 
-def plain_draw(rng: np.random.Generator, problem: dict[str, Any], alphas: np.ndarray) -> np.ndarray:
+def plain_draw(rng: np.random.Generator, problem: dict[str, Any], alphas: np.ndarray = ALPHAS) -> np.ndarray:
     """Return the exact accuracies of one experiment at several α."""
     mu_beta, w = plain_weights(rng, problem)
     w_alpha = w[:, :1] + alphas * w[:, 1:]
     return np.asarray(ndtr(mu_beta @ w_alpha / np.linalg.norm(w_alpha, axis=0)))
+
+
+def plain_numbers(rng: np.random.Generator, problem: dict[str, Any]) -> np.ndarray:
+    """Return the five numbers of one experiment."""
+    mu_beta, w = plain_weights(rng, problem)
+    return five(mu_beta @ w, w.T @ w)
+
+
+def five(mean: Any, cov: Any) -> np.ndarray:
+    """Return the five numbers of laws on the leading axes: M₀, M₁, V₀₀, V₀₁, V₁₁."""
+    mean, cov = np.asarray(mean), np.asarray(cov)
+    return np.concatenate([mean, cov[..., [0, 0, 1], [0, 1, 1]]], axis=-1)
 
 
 def plain_numpy(rng: np.random.Generator, alpha: float = 1.0) -> float:
@@ -97,33 +112,40 @@ def plain_numpy(rng: np.random.Generator, alpha: float = 1.0) -> float:
     return float(np.mean(y * (X @ (w[:, 0] + alpha * w[:, 1])) > 0))
 
 
+MANY = 1000
+"""Draws of the streaming sampler that a comparison takes."""
+
+
+def draws_at(n: int) -> int:
+    """Return how many draws of the other kind a comparison takes: 200, fewer where one of them takes long."""
+    return max(min(200, 10_000 // n), 8)
+
+
 def against_draws(ours: np.ndarray, theirs: Any) -> Agreement:
-    """Compare the means of many draws of ours and of few of theirs, by the standard deviation of ours."""
+    """Compare the means of many draws of ours and of theirs, by the standard deviation of ours."""
     count = 1 / len(ours) + 1 / len(theirs)
     return in_standard_errors(ours.mean(axis=0) - np.mean(theirs, axis=0), ours.std(axis=0, ddof=1) * count**0.5)
 
 
-FEW = 8
-"""Draws of the other kind that a comparison takes."""
-
-
-def stream(n: int) -> Pair:
-    """Return a draw of the paper's shape, scaled to n: exact, and in plain NumPy."""
+def stream(n: int, trials: int | None = None) -> Pair:
+    """Return a draw of the paper's shape, scaled to n: exact, in runs of so many (default: a chunk), or plain."""
     problem = PAPER | {"n": n, "p": 2 * n, "n_source": 25 * n}
-    rng, chunk = np.random.default_rng(1), streaming.isotropic(Experiment(**problem)).chunk
+    rng = np.random.default_rng(1)
+    trials = streaming.isotropic(Experiment(**problem)).chunk if trials is None else trials
+    simulate = partial(ra.simulate, **problem, seed=0, method="streaming", workers=1)
 
-    def ours(trials: int = chunk) -> np.ndarray:
-        run = ra.simulate(**problem, trials=trials, seed=0, method="streaming", workers=1)
-        return np.asarray(run.law.accuracy(ALPHAS[:, None])).T
+    def ours() -> Any:
+        return simulate(trials=trials).law.accuracy(ALPHAS[:, None])
 
-    def theirs() -> np.ndarray:
-        return plain_draw(rng, problem, ALPHAS)
+    def agreement() -> Agreement:
+        law = simulate(trials=MANY).law
+        return against_draws(five(law.mean, law.cov), [plain_numbers(rng, problem) for _ in range(draws_at(n))])
 
-    return Pair(ours, theirs, lambda: against_draws(ours(400), [theirs() for _ in range(FEW)]), (chunk, 1))
+    return Pair(ours, partial(plain_draw, rng, problem), agreement, (trials, 1))
 
 
 def scikit_learn(rng: np.random.Generator, problem: Transfer, root: np.ndarray, alphas: np.ndarray) -> np.ndarray:
-    """Return the accuracies of one experiment, every fit of it by scikit-learn; `root` of both covariances."""
+    """Return the weights of one experiment, a row for each α, by scikit-learn; `root` of both covariances."""
     (source,) = problem.sources
     assert isinstance(source, RidgeSource)
     tasks = (source.mixture, int(source.n), root[1]), (problem.target, int(problem.n), root[0])
@@ -134,12 +156,13 @@ def scikit_learn(rng: np.random.Generator, problem: Transfer, root: np.ndarray, 
         data.append((X, np.where(rng.random(n) < mixture.label_noise, -y, y)))
     old = Ridge(alpha=source.n * source.gamma, fit_intercept=False).fit(*data[0]).coef_
     X, y = data[1]
-    result = []
-    for alpha in alphas:
-        new = Ridge(alpha=problem.n * problem.gamma, fit_intercept=False).fit(X, y - alpha * (X @ old))
-        w = alpha * old + new.coef_
-        result.append(ndtr(problem.target.mean @ w / np.linalg.norm(root[0].T @ w)))
-    return np.array(result)
+    # each α is an output of one model
+    new = Ridge(alpha=problem.n * problem.gamma, fit_intercept=False).fit(X, y[:, None] - np.outer(X @ old, alphas))
+    return np.asarray(np.outer(alphas, old) + new.coef_)
+
+
+RUN = 8
+"""Draws with full covariances in one run, of both kinds."""
 
 
 def matrices_at(p: int) -> Pair:
@@ -149,22 +172,30 @@ def matrices_at(p: int) -> Pair:
     problem = Transfer(GaussianMixture(mu, covariance, label_noise=0.1), p // 2, 0.1, [source])
     rng, alphas = np.random.default_rng(1), np.linspace(-0.5, 2.0, 11)
 
-    def ours(trials: int = FEW) -> np.ndarray:
-        run = problem.simulate(trials, seed=0, method="dense", workers=1)
-        return np.asarray(run.law.accuracy(alphas[:, None])).T
+    def ours() -> Any:
+        return problem.simulate(RUN, seed=0, method="dense", workers=1).law.accuracy(alphas[:, None])
 
     def theirs() -> list[np.ndarray]:
         root = np.linalg.cholesky([covariance, covariance_source])
-        return [scikit_learn(rng, problem, root, alphas) for _ in range(FEW)]
+        weights = (scikit_learn(rng, problem, root, alphas) for _ in range(RUN))
+        return [ndtr(W @ mu / np.linalg.norm(W @ root[0], axis=1)) for W in weights]
 
-    return Pair(ours, theirs, lambda: against_draws(ours(5 * FEW), theirs()), (FEW, FEW))
+    def agreement() -> Agreement:
+        count = draws_at(p // 2)
+        law = problem.simulate(2 * count, seed=0, method="dense", workers=1).law
+        root = np.linalg.cholesky([covariance, covariance_source])
+        affine, numbers = np.linalg.pinv(np.column_stack([np.ones_like(alphas), alphas])), []
+        for _ in range(count):
+            w = affine @ scikit_learn(rng, problem, root, alphas)
+            numbers.append(five(w @ mu, w @ covariance @ w.T))
+        return against_draws(five(law.mean, law.cov), numbers)
 
+    return Pair(ours, theirs, agreement, (RUN, RUN))
 
-ALPHAS = np.array([0.0, 1.0, 2.0])
 
 CASES = {
     "streaming": Case(
-        "a draw with p = 2n, N = 25n, exact accuracies at 3 α",
+        "a draw with p = 2n, N = 25n, exact accuracies at 3 α, in runs of up to 4096 draws",
         "the experiment in plain NumPy",
         "n",
         stream,
@@ -172,9 +203,17 @@ CASES = {
         quick=(10, 20),
         alone=(10_000, 100_000, 1_000_000),
     ),
+    "streaming-once": Case(
+        "the same, but a call of `simulate` for a single draw",
+        "the experiment in plain NumPy",
+        "n",
+        partial(stream, trials=1),
+        sizes=(25, 50, 100, 200, 400),
+        quick=(10, 20),
+    ),
     "dense": Case(
         "a draw with full covariances, n = p/2, N = 2p, exact accuracies at 11 α",
-        "scikit-learn's `Ridge`, fitted for the source and for each α",
+        "scikit-learn's `Ridge`, one fit for the source and one for all α",
         "p",
         matrices_at,
         sizes=(50, 100, 200, 400),

@@ -1,6 +1,7 @@
 """The suite and the scripts of `benchmarks` run, and what they time is the same on both sides."""
 
 import contextlib
+import dataclasses
 import importlib
 import io
 import json
@@ -13,14 +14,12 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as suite_command
-from benchmarks import suite, timing
-from benchmarks.simulators import against_draws
+from benchmarks import aspect_ratio, simulators, suite, tables, timing
 
 ROOT = pathlib.Path(__file__).parents[1]
 
 GROUPS = {
     "timing": [
-        ("closed_form", "--points 1000 --quad-points 3 --repeats 1", "against quad"),
         ("import_time", "--repeats 1", "import rmt_alpha / import numpy"),
         (
             "simulators",
@@ -29,7 +28,6 @@ GROUPS = {
         ),
         ("path", "--p 60 --repeats 1", "path / eigendecomposition"),
         ("leave_one_out", "--shapes 20x30 30x20 --repeats 1", "path / SVD"),
-        ("lora_layer", "--sizes 20 --repeats 1", "merged / layer"),
     ],
     "theory against draws": [
         ("aspect_ratio", "--n 40 --points 3 --trials 100 --dense-trials 5 --out a.png", "Dense against streaming"),
@@ -128,21 +126,47 @@ def test_a_script_is_run_by_its_name(tmp_path):
 # The suite.
 
 
+def tied(folder):
+    """Return the document of a folder, of which all cases and tables are those of the code."""
+    about = json.loads((folder / "suite.json").read_text(encoding="utf-8"))
+    assert [case["name"] for case in about["cases"]] == [*suite_command.CASES]
+    for found in about["cases"]:
+        case = suite_command.CASES[found["name"]]
+        assert (found["job"], found["against"], found["size"]) == (case.job, case.against, case.label)
+    for name, text in tables.fragments(suite_command.CASES, about).items():
+        assert (folder / f"{name}.md").read_text(encoding="utf-8") == text
+    return about
+
+
+def test_the_tables_of_the_documentation_are_those_of_its_numbers():
+    about = tied(ROOT / "docs" / "benchmarks" / "suite")
+    assert about["quick"] is False
+    for found in about["cases"]:
+        case = suite_command.CASES[found["name"]]
+        assert [row["size"] for row in found["rows"]] == [*case.sizes, *case.alone]
+
+
 @pytest.mark.slow
 def test_the_suite_runs(tmp_path):
-    command = ["-m", "benchmarks", "--quick", "--json", "all.json", "--docs", "docs/suite", "--keep", "kept.jsonl"]
+    command = ["-m", "benchmarks", "--quick", "--json", "new/all.json", "--docs", "docs/suite", "--keep", "kept.jsonl"]
     done = start(command, tmp_path)
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
+    found = tied(tmp_path / "docs" / "suite")
+    assert json.loads((tmp_path / "new" / "all.json").read_text(encoding="utf-8")) == found
     assert found.keys() == {"date", "machine", "versions", "quick", "repeats", "cases"}
     assert found["quick"] is True
     assert found["machine"].keys() == {"cpu", "cores", "os", "blas", "blas_threads"}
     assert found["machine"]["blas_threads"] == 1
     assert {"Python", "rmt_alpha", "numpy", "scipy", "numba", "scikit-learn"} == found["versions"].keys()
-    assert [case["name"] for case in found["cases"]] == [*suite_command.CASES]
+    kept = [json.loads(line) for line in (tmp_path / "kept.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {record["settings"]["work"] for record in kept} == {"measured", "at"}
+    for record in kept:
+        assert record["settings"]["of"].keys() == {"machine", "versions", "sources"}
+        assert record["settings"]["of"]["machine"] == found["machine"]
     for case in found["cases"]:
         assert case.keys() == {"name", "job", "against", "size", "slopes", "rows"}
-        assert all(np.isfinite(case["slopes"][side]) for side in ("ours", "theirs"))
+        assert [row["size"] for row in case["rows"]] == [*suite_command.CASES[case["name"]].quick]
+        assert all(np.isfinite(case["slopes"]["both"][side]) for side in ("ours", "theirs"))
         for row in case["rows"]:
             assert row.keys() == {"size", "agreement", "rounds", "ours", "theirs", "ratio", "quartiles"}
             low, high = row["quartiles"]
@@ -213,6 +237,66 @@ def test_bad_arguments_are_exit_2(arguments, words, capsys, tmp_path, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--json", "folder"], ("--json", "folder is a folder")),
+        (["--json", "file/a.json"], ("--json", "file cannot be made a folder")),
+        (["--keep", "folder"], ("--keep", "folder is a folder")),
+        (["--keep", "file/k.jsonl"], ("--keep", "file cannot be made a folder")),
+        (["--keep", "file"], ("--keep", "file must be a file of finished results")),
+        (["--docs", "file"], ("--docs", "file cannot be made a folder")),
+    ],
+)
+def test_places_that_cannot_be_written_are_exit_2_before_anything_is_timed(
+    arguments, words, capsys, tmp_path, monkeypatch, toy
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("something else, without an end of line")
+    with pytest.raises(SystemExit) as stopped:
+        suite_command.main(arguments)
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert all(word in message for word in words)
+    assert toy == []
+    assert (tmp_path / "file").read_text() == "something else, without an end of line"
+    assert not list((tmp_path / "folder").iterdir())
+
+
+@pytest.mark.parametrize("keep", [["--keep", "new/kept.jsonl"], []])
+def test_an_interruption_says_where_the_finished_comparisons_are(keep, toy, capsys, tmp_path, monkeypatch):
+    case = counted(toy)
+
+    def pair(size):
+        if size == 100:
+            raise KeyboardInterrupt
+        return case.pair(size)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(suite_command, "CASES", {"toy": dataclasses.replace(case, pair=pair)})
+    assert suite_command.main(["toy", *keep]) == 130
+    message = capsys.readouterr().err
+    assert "Stopped: " in message
+    assert (keep or ["--keep nothing"])[-1].replace("--keep ", "") in message
+    if keep:
+        assert len((tmp_path / "new" / "kept.jsonl").read_text().splitlines()) == 1
+        monkeypatch.setattr(suite_command, "CASES", {"toy": case})
+        toy.clear()
+        assert suite_command.main(["toy", *keep]) == 0
+        assert set(toy) == {100, 1000}
+
+
+def test_without_scikit_learn_it_says_what_to_install(tmp_path):
+    hidden = "import runpy, sys; sys.modules['sklearn'] = None; sys.argv[0] = 'benchmarks'"
+    done = start(["-c", f"{hidden}; runpy.run_module('benchmarks', run_name='__main__')", "--list"], tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "pip install 'rmt_alpha[data]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_names_are_unique():
     modules = [importlib.import_module(f"benchmarks.{file.stem}") for file in (ROOT / "benchmarks").glob("[a-z]*.py")]
     names = [name for module in modules for name in getattr(module, "CASES", {})]
@@ -229,6 +313,16 @@ def test_finished_comparisons_survive(toy, tmp_path):
     first, second = (json.loads((tmp_path / f"{name}.json").read_text())["cases"] for name in ("first", "second"))
     assert first == second
     assert suite_command.main(["toy", "--keep", str(file), "--repeats", "4"]) == 0
+    assert set(toy) == {10, 100, 1000}
+
+
+@pytest.mark.parametrize("what", ["machine", "sources", "version_numbers"])
+def test_numbers_of_another_machine_or_other_sources_are_not_shown_as_those_of_here(what, toy, tmp_path, monkeypatch):
+    command = ["toy", "--keep", str(tmp_path / "kept.jsonl")]
+    assert suite_command.main(command) == 0
+    monkeypatch.setattr(suite_command, what, lambda *_: {"another": 1})
+    toy.clear()
+    assert suite_command.main(command) == 0
     assert set(toy) == {10, 100, 1000}
 
 
@@ -253,8 +347,28 @@ def test_results_that_differ_are_not_timed(result, toy, monkeypatch, capsys):
 def test_means_of_other_draws_are_seen():
     rng = np.random.default_rng(0)
     ours, theirs = rng.normal(0.7, 0.01, (400, 3)), rng.normal(0.7, 0.01, (8, 3))
-    assert against_draws(ours, theirs).holds
-    assert not against_draws(ours, theirs + np.array([0.0, 0.0, 0.04])).holds
+    assert simulators.against_draws(ours, theirs).holds
+    assert not simulators.against_draws(ours, theirs + np.array([0.0, 0.0, 0.04])).holds
+
+
+@pytest.mark.parametrize("pair", [simulators.stream, aspect_ratio.against_one_draw])
+def test_another_penalty_is_not_taken_for_the_same_experiment(pair, monkeypatch):
+    assert pair(25).agreement().holds
+    right = simulators.plain_weights
+    for name in ("gamma", "gamma_source"):
+        monkeypatch.setattr(simulators, "plain_weights", lambda rng, p, n=name: right(rng, p | {n: 1.5 * p[n]}))
+        assert not pair(25).agreement().holds, name
+
+
+def test_another_penalty_is_seen_with_full_covariances(monkeypatch):
+    assert simulators.matrices_at(20).agreement().holds
+    right = simulators.Ridge
+    monkeypatch.setattr(simulators, "Ridge", lambda alpha, **rest: right(alpha=1.5 * alpha, **rest))
+    assert not simulators.matrices_at(20).agreement().holds
+
+
+def test_many_draws_are_compared_where_they_are_cheap():
+    assert [simulators.draws_at(size) for size in (20, 50, 400, 10_000)] == [200, 200, 25, 8]
 
 
 def test_a_time_is_that_of_one_job_and_slopes_are_those_of_the_large_sizes(monkeypatch):
@@ -273,9 +387,13 @@ def test_a_time_is_that_of_one_job_and_slopes_are_those_of_the_large_sizes(monke
     assert [row["ours"] for row in rows] == pytest.approx([5e-4, *(1e-4 * size**2 for size in (2, 4, 8, 16))])
     assert [row["theirs"] for row in rows[:4]] == pytest.approx([1e-4 * size for size in case.sizes])
     assert [row["ratio"] for row in rows[1:4]] == pytest.approx([1 / size for size in (2, 4, 8)])
-    assert suite.slopes(rows) == {"ours": pytest.approx(2.0), "theirs": pytest.approx(1.0)}
-    assert suite.slopes(rows[:2])["ours"] < 0.0  # what a call costs, where there are no larger sizes
-    assert suite.slopes(rows[4:]) == {"ours": None, "theirs": None}
+    assert suite.slopes(rows) == {
+        "both": {"sizes": [2, 8], "ours": pytest.approx(2.0), "theirs": pytest.approx(1.0)},
+        "beyond": {"sizes": [4, 16], "ours": pytest.approx(2.0)},
+    }
+    assert suite.slopes(rows[:4])["beyond"] is None
+    assert suite.slopes(rows[:2])["both"]["ours"] < 0.0  # what a call costs, where there are no larger sizes
+    assert suite.slopes(rows[4:]) == {"both": None, "beyond": None}
 
 
 def test_tables_say_where_the_other_way_is_faster():
@@ -283,15 +401,23 @@ def test_tables_say_where_the_other_way_is_faster():
     slow = {"case": "toy", "size": 1, "agreement": {"kind": "z", "value": 1.26, "allowed": 5.0}, "rounds": 3}
     slow |= {"ours": 2e-3, "theirs": 1e-3, "ratio": 0.5, "quartiles": [0.4, 0.6]}
     fast = slow | {"size": 1000, "ours": 3.21e-5, "theirs": 1.5, "ratio": 46_729.0, "quartiles": [1.0, 50_000.0]}
+    fast["rounds"] = 15
     fast["agreement"] = {"kind": "relative", "value": 2.4e-15, "allowed": 1e-9}
     alone = fast | {"size": 10**6, "theirs": None, "ratio": None, "quartiles": None, "agreement": None}
     cases, rows = {"toy": case}, [slow, fast, alone]
-    assert suite.slower(cases, rows) == "The other way is faster in: toy (m = 1)."
-    assert suite.slower(cases, rows[1:]) == "The other way is faster in: none."
-    lines = suite.comparisons(cases, rows).splitlines()[2:]
-    cells = [[cell.strip() for cell in line.replace("\N{NO-BREAK SPACE}", " ").strip("|").split("|")] for line in lines]
-    assert cells[0] == ["toy", "m = 1", "2.00 ms", "1.00 ms", "**0.500 (0.400–0.600)**", "1.3 s.e."]
-    assert cells[1] == ["", "m = 1000", "32.1 µs", "1.50 s", "46,700 (1.00–50,000)", "2e‑15"]
-    assert cells[2] == ["", "m = 10⁶", "32.1 µs", "–", "–", "–"]
-    assert suite.shown(1024) == "1024"
-    assert "46,700" in suite.overview(cases, rows)
+    assert tables.slower(cases, rows) == "The other way is faster in: toy (m = 1)."
+    assert tables.slower(cases, rows[1:]) == "The other way is faster in: none."
+
+    def cells(table):
+        plain = (line.replace("\N{NO-BREAK SPACE}", " ").strip("|") for line in table.splitlines()[2:])
+        return [[cell.strip() for cell in line.split("|")] for line in plain]
+
+    assert cells(tables.comparisons(cases, rows)) == [
+        ["toy", "m = 1", "2.00 ms", "1.00 ms", "**0.500 (0.400–0.600)**", "3", "1.3 s.e."],
+        ["", "m = 1000", "32.1 µs", "1.50 s", "46,700 (1.00–50,000)", "15", "2e‑15"],
+        ["", "m = 10⁶", "32.1 µs", "–", "–", "15", "–"],
+    ]
+    assert tables.shown(1024) == "1024"
+    slopes = ["−0.60, 1.06 (1–1000)", "−0.30 (1–10⁶)"]
+    assert cells(tables.overview(cases, rows)) == [["toy", "m = 1000", "46,700 (1.00–50,000)", *slopes]]
+    assert cells(tables.overview(cases, rows[:2]))[0][-1] == "–"

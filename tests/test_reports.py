@@ -59,6 +59,48 @@ def test_other_settings_and_other_work_are_not_mixed(reports, tmp_path):
     assert cube.calls == [2]
 
 
+def test_results_of_another_machine_are_not_taken(reports, tmp_path):
+    for machine in ("here", "there"):
+        work = Work()
+        for _ in range(2):
+            reports.Keep(tmp_path / "kept.jsonl", {"machine": machine}).map(work, [{"x": 2}])
+        assert work.calls == [2]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"a = 1\n", 1),
+        (b"no end of line", 1),
+        (b'{"settings": {}, "result": 1}\n{"settings": {}}\n', 2),
+        (b'{"settings": {}, "result": 1}\nother', 2),
+        (b"[]\n", 1),
+        (b"\xff\xfe\n", 1),
+    ],
+)
+def test_another_file_is_refused_and_left_as_it_is(content, line, reports, tmp_path):
+    file = tmp_path / "other"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"other must be a file of finished results, line {line} is none"):
+        reports.Keep(file)
+    assert file.read_bytes() == content
+
+
+def test_a_folder_is_refused(reports, tmp_path):
+    with pytest.raises(ValueError, match="it is a folder"):
+        reports.Keep(tmp_path)
+
+
+def test_the_hash_of_the_sources_is_that_of_this_package_and_these_benchmarks(reports, tmp_path, monkeypatch):
+    (tmp_path / "a.py").write_text("1")
+    monkeypatch.setattr(reports, "__file__", str(tmp_path / "reports.py"))
+    monkeypatch.setattr(reports.rmt_alpha, "__file__", str(tmp_path / "__init__.py"))
+    first = reports.sources()
+    assert reports.sources() == first
+    (tmp_path / "a.py").write_text("2")
+    assert reports.sources() != first
+
+
 def test_without_a_file_nothing_is_kept(reports):
     work = Work()
     assert reports.Keep(None).map(work, [{"x": 2}, {"x": 2}]) == [{"square": 4, "unit": "m"}] * 2
