@@ -7,7 +7,8 @@ a batch the first entries are shown, and only these are computed.
 
 import importlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -22,6 +23,18 @@ _ENTRIES = 6
 
 _CHARACTERS = 300
 """Characters of a text that are shown."""
+
+_DECIMALS = 6
+"""Most decimals of a column in which decimal points stand below each other."""
+
+_MINUS = re.compile(r"(?<![^\s(±/])-(?=[\d.]|inf)|(?<=\de)-(?=\d)")
+"""Hyphens that are signs of numbers."""
+
+_JOINTS = re.compile(r" (?=[±/] )|(?<=[±/]) ")
+"""Spaces at which no line may break."""
+
+ERRORS = {"stderr": "± s.e.", "spread": "± one draw", "predicted_spread": "predicted"}
+"""The columns of a comparison that tell two errors apart: of the mean over the trials, and of single draws."""
 
 Index = tuple[NDArray[np.intp], ...]
 """Places in a batch, as NumPy takes them."""
@@ -38,7 +51,7 @@ def text(value: Any, digits: int = 4) -> str:
     value : object
         A number, an array of numbers, a pair of a value and what follows ±, None for nothing, or anything else.
     digits : int, default 4
-        Significant digits of numbers; two of what follows ±.
+        Significant digits of numbers; pairs are written by `measured`.
 
     Returns
     -------
@@ -46,7 +59,7 @@ def text(value: Any, digits: int = 4) -> str:
         The first entries of arrays, the beginning of what is long.
     """
     if isinstance(value, tuple):
-        return f"{text(value[0])} ± {text(value[1], 2)}"
+        return _pairs(*value)
     if isinstance(value, np.ndarray) and value.ndim:
         shown = [text(x, digits) for x in value.ravel()[:_ENTRIES]]
         return f"({', '.join([*shown, '…'] if value.size > _ENTRIES else shown)})"
@@ -56,8 +69,82 @@ def text(value: Any, digits: int = 4) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    written = f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+    written = f"{value:z.{digits}g}" if isinstance(value, float) else str(value)
     return written if len(written) <= _CHARACTERS else f"{written[:_CHARACTERS]}…"
+
+
+def measured(value: float, error: float) -> str:
+    """Write a value to the last digit of its error, which has two.
+
+    Parameters
+    ----------
+    value, error : float
+        The two of them; nan for an error that is not known.
+
+    Returns
+    -------
+    str
+        Plain decimals for errors from 1e-5 and values below 1e6, else powers of ten. The value alone where its error is
+        nan.
+
+    Examples
+    --------
+    >>> measured(0.684, 0.0054), measured(0.66782, 0.000016), measured(12345.6, 231.0)
+    ('0.6840 ± 0.0054', '0.667820 ± 0.000016', '12350 ± 230')
+    >>> measured(0.66782, 1.6e-7), measured(0.5505, float("nan"))
+    ('6.6782000e-01 ± 1.6e-07', '0.5505')
+    """
+    if math.isnan(error):
+        return text(value)
+    if not math.isfinite(value) or not math.isfinite(error) or error <= 0.0:
+        return f"{text(value)} ± {text(error, 2)}"
+    last = int(f"{error:.1e}".partition("e")[2]) - 1  # the power of ten of the last digit
+    if error >= 1e-5 and max(abs(value), error) < 1e6:
+        decimals = max(-last, 0)
+        shown, scatter = (round(x, -last) for x in (value, error))
+        return f"{shown:z.{decimals}f} ± {scatter:.{decimals}f}"
+    size = int(f"{abs(value):e}".partition("e")[2]) if value else last
+    return f"{value:z.{min(max(size - last, 0), 15)}e} ± {error:.1e}"
+
+
+def _pairs(value: Any, error: Any) -> str:
+    values, errors = np.broadcast_arrays(np.asarray(value, float), np.asarray(error, float))
+    if not values.ndim:
+        return measured(values.item(), errors.item())
+    entries = zip(values.ravel()[:_ENTRIES].tolist(), errors.ravel()[:_ENTRIES].tolist(), strict=True)
+    shown = [measured(*entry) for entry in entries]
+    return f"({', '.join([*shown, '…'] if values.size > _ENTRIES else shown)})"
+
+
+def lines(
+    header: Iterable[str], rows: Iterable[Iterable[Any]], style: str, styles: dict[int, str] | None = None
+) -> list[str]:
+    """Lay out rows under a header, for a terminal.
+
+    Parameters
+    ----------
+    header : iterable of str
+        Names of the columns.
+    rows : iterable of iterables
+        Texts, which stay as they are, and numbers.
+    style : str
+        Format of numbers.
+    styles : dict of int to str, optional
+        Overrides the format of single columns.
+
+    Returns
+    -------
+    list of str
+        One line each.
+    """
+    formats = styles or {}
+
+    def cell(column: int, value: Any) -> str:
+        return value if isinstance(value, str) else format(float(value), formats.get(column, style))
+
+    cells = [list(header), *([cell(i, value) for i, value in enumerate(row)] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in cells]
 
 
 def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, more: int = 0) -> str:
@@ -70,7 +157,7 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *
     columns : sequence of str
         Headers of the columns.
     rows : iterable of sequences
-        The first entry heads the row; the others are written by `text`.
+        The first entry heads the row. All are written by `text`, but numbers of a column with equally many decimals.
     more : int, default 0
         Number of rows that are not shown.
 
@@ -79,19 +166,41 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *
     str
         HTML, in which everything is escaped.
     """
-    lines = ["<table>", f"<caption>{escape(text(caption))}</caption>"]
-    lines += ["<thead>", f"<tr>{''.join(_cell('th', name, 'col') for name in columns)}</tr>", "</thead>", "<tbody>"]
-    for head, *cells in rows:
-        lines.append(f"<tr>{_cell('th', head, 'row')}{''.join(_cell('td', cell) for cell in cells)}</tr>")
-    lines.append("</tbody>")
+    html = ["<table>", f"<caption>{escape(_typeset(text(caption)))}</caption>"]
+    html += ["<thead>", f"<tr>{''.join(_cell('th', name, 'col') for name in columns)}</tr>", "</thead>", "<tbody>"]
+    heads, *others = [list(column) for column in zip(*rows, strict=True)] or [[]]
+    shown = zip(heads, _aligned(heads), strict=True)
+    named = [head if isinstance(head, str) else _typeset(written) for head, written in shown]
+    body = [[_typeset(cell) for cell in _aligned(column)] for column in others]
+    for head, *cells in zip(named, *body, strict=True):
+        html.append(f"<tr>{_cell('th', head, 'row')}{''.join(_cell('td', cell) for cell in cells)}</tr>")
+    html.append("</tbody>")
     if more:
-        lines.append(f'<tfoot><tr><td colspan="{len(columns)}">… and {more} more</td></tr></tfoot>')
-    return "\n".join([*lines, "</table>"])
+        html.append(f'<tfoot><tr><td colspan="{len(columns)}">… and {more} more</td></tr></tfoot>')
+    return "\n".join([*html, "</table>"])
 
 
-def _cell(tag: str, value: Any, scope: str = "") -> str:
+def _cell(tag: str, value: str, scope: str = "") -> str:
     attribute = f' scope="{scope}"' if scope else ""
     return f"<{tag}{attribute}>{escape(text(value))}</{tag}>"
+
+
+def _typeset(written: str) -> str:
+    """Give numbers their sign, and keep what belongs together on one line."""
+    signed = _MINUS.sub("\N{MINUS SIGN}", written).replace("/κ", "/\N{WORD JOINER}κ")
+    return _JOINTS.sub("\N{NO-BREAK SPACE}", signed)
+
+
+def _aligned(column: Sequence[Any]) -> list[str]:
+    """Write a column, its numbers with as many decimals as the one that needs most, unless these are too many."""
+    cells = [cell.item() if isinstance(cell, np.ndarray | np.generic) and not cell.ndim else cell for cell in column]
+    written = [text(cell) for cell in cells]
+    finite = [isinstance(cell, float) and math.isfinite(cell) for cell in cells]
+    numbers = [shown for shown, number in zip(written, finite, strict=True) if number]
+    decimals = max((len(shown.partition(".")[2]) for shown in numbers), default=0)
+    if decimals > _DECIMALS or any("e" in shown for shown in numbers):
+        return written
+    return [f"{c:z.{decimals}f}" if n else w for c, w, n in zip(cells, written, finite, strict=True)]
 
 
 def first(shape: tuple[int, ...], rows: int = ROWS) -> tuple[Index, int]:
@@ -131,7 +240,7 @@ def places(index: Index) -> list[str]:
     list of str
         One for each, as it would be written in brackets.
     """
-    return [", ".join(str(int(i)) for i in place) for place in zip(*index, strict=True)]
+    return [",\N{NO-BREAK SPACE}".join(str(int(i)) for i in place) for place in zip(*index, strict=True)]
 
 
 def show(name: str, shape: tuple[int, ...], note: str, cells: Callable[[Index], Cells]) -> str:
@@ -161,6 +270,34 @@ def show(name: str, shape: tuple[int, ...], note: str, cells: Callable[[Index], 
     entries = [zip(*value, strict=True) if isinstance(value, tuple) else value for value in found.values()]
     rows = zip(places(index), *entries, strict=True)
     return table(f"{name} of shape {shape}: {note}", ("index", *found), rows, more=more)
+
+
+def problem(name: str, target: Any, n: float, gamma: float, sources: Sequence[Any]) -> str:
+    """Write a problem of fine-tuning as a table.
+
+    Parameters
+    ----------
+    name : str
+        What it is called.
+    target : object
+        The target task, with a short repr.
+    n, gamma : float
+        Number of samples, and ridge penalty.
+    sources : sequence
+        Trained ones have a task `mixture` or `task`, `n` and `gamma`; others are known.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    rows: list[tuple[str, Any]] = [("target", repr(target)), ("n", f"{n:g}"), ("γ", f"{gamma:g}")]
+    for k, source in enumerate(sources[:ROWS], 1):
+        task = getattr(source, "mixture", getattr(source, "task", None))
+        known = "weights as given" if task is None else f"ridge on {task!r}, N = {source.n:g}, γ̃ = {source.gamma:g}"
+        rows.append((f"source {k}" if len(sources) > 1 else "source", known))
+    more = max(len(sources) - ROWS, 0)
+    return table(f"{name}: p = {target.p}, {counted(len(sources), 'source')}", ("part", "what it is"), rows, more=more)
 
 
 def counted(number: int, what: str) -> str:
@@ -205,7 +342,7 @@ def extra(package: str) -> Any:
         raise ImportError(f"this needs {package}: pip install 'rmt_alpha[table]'") from error
 
 
-def axes_of(shape: tuple[int, ...], axes: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def axes_of(shape: tuple[int, ...], axes: Mapping[str, Any], taken: Collection[str] = ()) -> dict[str, NDArray[Any]]:
     """Name the axes of a batch.
 
     Parameters
@@ -214,6 +351,8 @@ def axes_of(shape: tuple[int, ...], axes: Mapping[str, Any]) -> dict[str, NDArra
         Of the batch.
     axes : mapping
         Names of all its axes in their order, each with its labels, or None for 0, 1, …; or nothing at all.
+    taken : collection of str, optional
+        Names of what stands in the table, which no axis may have.
 
     Returns
     -------
@@ -223,11 +362,14 @@ def axes_of(shape: tuple[int, ...], axes: Mapping[str, Any]) -> dict[str, NDArra
     Raises
     ------
     ValueError
-        If there are names, and not one for each axis, or labels that do not fit.
+        If there are names, and not one for each axis, or one that is taken, or labels that do not fit.
     """
     names = axes or {f"dim_{i}": None for i in range(len(shape))}
     if len(names) != len(shape):
         raise ValueError(f"axes must name the {len(shape)} axes of shape {shape}, got {', '.join(names) or 'none'}")
+    for name in names:
+        if name in taken:
+            raise ValueError(f"axes must have names that no quantity of the table has, got {name!r}: choose another")
     labels = {
         name: np.arange(size) if given is None else np.asarray(given)
         for (name, given), size in zip(names.items(), shape, strict=True)

@@ -74,6 +74,7 @@ The verdicts are family-wise: theory and simulation agree when every ``|excess|`
 level 0.001 over the number of quantities; their spreads agree when every ``|spread_excess|`` does.
 """
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -110,9 +111,9 @@ _ROWS = 30
 """Quantities that a notebook shows."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
-    """Theory beside simulation, one row per quantity.
+    """Theory beside simulation, one row per quantity. Prints as a table.
 
     Parameters
     ----------
@@ -143,19 +144,65 @@ class Comparison:
     trials: int
     order: int = 1
 
+    def __repr__(self) -> str:
+        verdicts = f"agrees={self.agrees}, spreads_agree={self.spreads_agree}"
+        return f"Comparison(quantities={len(self.quantities)}, trials={self.trials}, order={self.order}, {verdicts})"
+
+    def __str__(self) -> str:
+        records = self._records()
+        names = {"theory": "theory", "simulated": "simulated", **_tables.ERRORS, "allowance": "allowance"}
+        names |= {"z": "z", "excess": "excess", "spread_excess": "of spread"}
+        if not self._knows_spreads:
+            names = {name: label for name, label in names.items() if name not in ("predicted_spread", "spread_excess")}
+        styles = {i: "+z.2f" for i, name in enumerate(names, 1) if name in ("z", "excess", "spread_excess")}
+        rows = [(record["quantity"], *(record[name] for name in names)) for record in records]
+        left = "1/n" if self.order == 1 else "1/n²"
+        meaning = "z: difference over its standard error. excess: what it has beyond an allowance for the "
+        meaning += f"O({left}) bias."
+        if self._knows_spreads:
+            meaning += " of spread: the same of the scatter of single draws, whose standard error is another."
+        verdict = (
+            f"Theory and simulation {_verb(self.agrees)}: |excess| ≤ {self.threshold:.2f} is within chance for "
+            f"{len(records)} quantities (level {LEVEL:g}, {self.trials} trials)."
+        )
+        errors = self._two_errors(agree=self.spreads_agree)
+        lines = [*_tables.lines(("quantity", *names.values()), rows, ".5f", styles), ""]
+        lines += [*textwrap.wrap(meaning, 108), verdict]
+        return "\n".join([*lines, *textwrap.wrap(f"In {records[-1]['quantity']} {errors}", 110)])
+
+    def _two_errors(self, *, agree: bool) -> str:
+        """Tell, of the last quantity, the spread of single draws from the error of their mean."""
+        known = not np.isnan(self.predicted_spread[-1])
+        theory = f" (theory: {self.predicted_spread[-1]:.2g})" if known else ""
+        verdict = f" All such spreads {_verb(agree)} with theory." if known else ""
+        return (
+            f"single draws scatter by {self.spread[-1]:.2g}{theory}, and the mean of {self.trials} draws is good to "
+            f"{self.stderr[-1]:.2g}.{verdict}"
+        )
+
+    def _records(self) -> list[dict[str, Any]]:
+        """Return the rows with all that is known of each quantity, by name."""
+        names = ["theory", "simulated", "stderr", "allowance", "z", "excess"]
+        names += ["spread", "predicted_spread", "spread_z", "spread_excess"]
+        columns = self.quantities, *(getattr(self, name) for name in names)
+        return [dict(zip(("quantity", *names), row, strict=True)) for row in zip(*columns, strict=True)]
+
+    @property
+    def _knows_spreads(self) -> bool:
+        return not np.isnan(self.predicted_spread).all()
+
     def _repr_html_(self) -> str:
         columns: dict[str, Iterable[Any]] = {
             "theory": self.theory,
             "simulated": zip(self.simulated, self.stderr, strict=True),
-            "allowance": (f"{x:.2g}" for x in self.allowance),
-            "z": (f"{x:.1f}" for x in self.z),
-            "excess": (f"{x:.1f}" for x in self.excess),
+            "z": (f"{x:z.1f}" for x in self.z),
+            "excess": (f"{x:z.1f}" for x in self.excess),
         }
         verdict = "agree" if self.agrees else "disagree"
-        if not np.isnan(self.predicted_spread).all():
-            columns["spread"] = (f"{x:.2g}" for x in self.spread)
-            columns["in theory"] = (f"{x:.2g}" for x in self.predicted_spread)
-            columns["z of spread"] = (f"{x:.1f}" for x in self.spread_z)
+        if self._knows_spreads:
+            both = zip(self.spread, self.predicted_spread, strict=True)
+            columns["spread / theory"] = (" / ".join(f"{x:#.2g}".rstrip(".") for x in pair) for pair in both)
+            columns["z of spread"] = (f"{x:z.1f}" for x in self.spread_z)
             verdict += f", their spreads {'agree' if self.spreads_agree else 'disagree'}"
         rows = list(zip(self.quantities, *columns.values(), strict=True))
         caption = f"Comparison of {self.trials} trials with theory of order {self.order}: they {verdict}"
@@ -204,6 +251,10 @@ class Comparison:
     def spreads_agree(self) -> bool:
         """Whether every ``|spread_excess|`` that there is stays below the threshold."""
         return not (np.abs(self.spread_excess) > self.threshold).any()
+
+
+def _verb(agree: bool) -> str:
+    return "agree" if agree else "DISAGREE"
 
 
 def _beyond(difference: FloatArray, allowance: FloatArray, rounding: FloatArray, stderr: FloatArray) -> FloatArray:

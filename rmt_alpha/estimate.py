@@ -8,6 +8,25 @@ from rmt_alpha import _tables
 from rmt_alpha._validation import FloatArray, real_array
 
 
+def counted_trials(n: int, how: str = "") -> str:
+    """Write what a table in a notebook says of a mean over trials.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    how : str, optional
+        What is to be said of them.
+
+    Returns
+    -------
+    str
+        With what follows ±, or that nothing does.
+    """
+    error = ": no standard error" if n == 1 else "; mean ± standard error"
+    return f"{_tables.counted(n, 'trial')}{how}{error}"
+
+
 @dataclass(frozen=True, eq=False)
 class Estimate:
     """A Monte-Carlo mean with its standard error.
@@ -28,9 +47,9 @@ class Estimate:
 
     def _repr_html_(self) -> str:
         def cells(index: _tables.Index) -> _tables.Cells:
-            return {"mean": np.asarray(self.value)[index], "standard error": np.asarray(self.stderr)[index]}
+            return {"mean": (np.asarray(self.value)[index], np.asarray(self.stderr)[index])}
 
-        return _tables.show("Estimate", np.shape(self.value), _tables.counted(self.n, "trial"), cells)
+        return _tables.show("Estimate", np.shape(self.value), counted_trials(self.n), cells)
 
     @classmethod
     def of(cls, samples: FloatArray) -> "Estimate":

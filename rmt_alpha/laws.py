@@ -125,6 +125,12 @@ _LABELS = {
 """What tables in a notebook call the columns of those of pandas."""
 
 
+def _taken(named: dict[str, list[str]]) -> set[str]:
+    """Return the names that no axis may have, the same for pandas and xarray; `named` is of `_Law._tabulated`."""
+    columns = {column for names in named.values() for column in names}
+    return {*named, *columns, *({"source"} if len(columns) > len(named) else ())}
+
+
 def flatten(law: "MarginLaw") -> FloatArray:
     """Return the numbers of a law in one array.
 
@@ -198,9 +204,16 @@ class Law(ABC):
         """Return what follows from them; α of several sources with a trailing axis."""
 
     def _shown(self) -> dict[str, Any]:
-        """Return what a notebook shows, by name: all but the numbers where they are too many."""
-        many = self.n_sources > (1 if self.shape else 3)
+        """Return what a notebook shows, by name: the numbers of a single law too, unless they are too many."""
+        many = bool(self.shape) or self.n_sources > 3
         return self._answers_by_name() if many else self._numbers_by_name() | self._answers_by_name()
+
+    def _tabulated(self) -> tuple[dict[str, Any], dict[str, list[str]]]:
+        """Return all that tables hold, by name, and what pandas calls the columns of each."""
+        found = self._numbers_by_name() | self._answers_by_name()
+        several = {name for name, value in found.items() if np.ndim(value) > len(self.shape)}
+        ends = range(1, self.n_sources + 1)
+        return found, {name: [f"{name}_{k}" for k in ends] if name in several else [name] for name in found}
 
     def _part(self, index: _tables.Index) -> Self:
         return self._trusted(*(getattr(self, name)[index] for name in self._ARRAYS)) if index else self
@@ -241,13 +254,13 @@ class Law(ABC):
         >>> frame["optimal_alpha"].round(3).to_dict(), round(float(frame.loc[0.8, "accuracy_1"]), 3)
         ({0.2: 0.168, 0.8: 0.946}, 0.763)
         """
-        pandas, labels = _tables.extra("pandas"), _tables.axes_of(self.shape, axes)
+        pandas, (found, named) = _tables.extra("pandas"), self._tabulated()
+        labels = _tables.axes_of(self.shape, axes, _taken(named))
         size = math.prod(self.shape)
         columns: dict[str, Any] = {}
-        for name, value in (self._numbers_by_name() | self._answers_by_name()).items():
-            flat = np.asarray(value).reshape(size, -1 if size else math.prod(np.shape(value)[len(self.shape) :]))
-            several = np.ndim(value) > len(self.shape)
-            columns |= {f"{name}_{k}" if several else name: column for k, column in enumerate(flat.T, 1)}
+        for name, value in found.items():
+            flat = np.asarray(value).reshape(size, len(named[name]))
+            columns |= zip(named[name], flat.T, strict=True)
         if len(labels) == 1:
             ((name, values),) = labels.items()
             index = pandas.Index(values, name=name if axes else None)
@@ -285,12 +298,13 @@ class Law(ABC):
         >>> data["optimal_alpha"].dims, round(data["optimal_alpha"].sel(beta=0.8, n=100).item(), 3)
         (('beta', 'n'), 0.946)
         """
-        xarray, labels = _tables.extra("xarray"), _tables.axes_of(self.shape, axes)
+        xarray, (found, named) = _tables.extra("xarray"), self._tabulated()
+        labels = _tables.axes_of(self.shape, axes, _taken(named))
         coords: dict[str, Any] = dict(labels) if axes else {}
         coords = {name: values for name, values in coords.items() if axes[name] is not None}
         data = {}
-        for name, value in (self._numbers_by_name() | self._answers_by_name()).items():
-            several = np.ndim(value) > len(self.shape)
+        for name, value in found.items():
+            several = len(named[name]) > 1
             data[name] = ((*labels, "source") if several else tuple(labels), np.asarray(value))
             if several:
                 coords["source"] = np.arange(1, self.n_sources + 1)

@@ -5,7 +5,7 @@ Colours are those of Okabe and Ito, distinguishable by colour-blind readers.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import colormaps, rcParams
@@ -26,9 +26,12 @@ from rmt_alpha.problem import Experiment
 from rmt_alpha.simulation.experiment import Simulation
 from rmt_alpha.spread import Fluctuations
 from rmt_alpha.theory.fluctuations import checked_order, fluctuations
-from rmt_alpha.theory.isotropic import accuracy, optimal_alpha
+from rmt_alpha.theory.isotropic import accuracy, margin_law, optimal_alpha
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+_REFUTED = 3.0
+"""Standard errors beyond which a simulated mean is marked as one that theory does not predict."""
 
 _NO_LOSS = 1e-12
 """A difference of accuracies that is rounding."""
@@ -72,8 +75,8 @@ def accuracy_curve(
     Raises
     ------
     ValueError
-        If `alpha` is not a vector of finite numbers, `coverage` not between 0 and 1, or `order` neither 1 nor, with
-        `Fluctuations`, 2. Nothing is drawn then.
+        If `law` is a batch or not of one source, `alpha` not a vector of finite numbers, `coverage` not between 0 and
+        1, or `order` neither 1 nor, with `Fluctuations`, 2. Nothing is drawn then.
 
     Examples
     --------
@@ -160,6 +163,10 @@ def _checked_curve(
     if grid.ndim != 1 or not grid.size:
         raise ValueError(f"alpha must be a vector with at least one entry, got shape {grid.shape}")
     share = real("coverage", coverage, 0.0, 1.0, open_low=True, open_high=True)
+    if law.shape:
+        raise ValueError(f"law must be a single one, got shape {law.shape}: index it")
+    if law.n_sources != 1:
+        raise ValueError(f"law must have one source, got {law.n_sources}: a curve shows one α")
     if checked_order(order) == 2 and not isinstance(law, Fluctuations):
         raise ValueError(f"order must be 1 with a {type(law).__name__}: the mean over draws takes Fluctuations")
     return grid, law.law if isinstance(law, Fluctuations) else law, share
@@ -230,7 +237,8 @@ def estimates(
     Raises
     ------
     ValueError
-        If `spread` does not have two ends for each entry. Nothing is drawn then.
+        If `alpha` does not have the shape of `estimate`, or `spread` not two ends for each entry. Nothing is drawn
+        then.
 
     Examples
     --------
@@ -241,6 +249,9 @@ def estimates(
     >>> len(ax.containers), len(ax.collections[-1].get_segments())
     (1, 2)
     """
+    if np.shape(alpha) != np.shape(estimate.value):
+        wanted = np.shape(estimate.value)
+        raise ValueError(f"alpha must have the shape of estimate, {wanted}, one for each, got {np.shape(alpha)}")
     ends = None if spread is None else real_array("spread", spread)
     if ends is not None and ends.shape != (2, *np.shape(estimate.value)):
         wanted = (2, *np.shape(estimate.value))
@@ -443,8 +454,8 @@ def decision_function(
     >>> import rmt_alpha as ra
     >>> run = ra.simulate(0.8, 50, 100, 0.1, mu=1.5, mu_perp=1.5, trials=200, seed=0)
     >>> ax = decision_function(Figure().subplots(), run, ra.optimal_alpha(0.8, 50, 100, 0.1, mu=1.5, mu_perp=1.5))
-    >>> ax.get_legend_handles_labels()[1]
-    ['class −1 ± 2 s.e.', 'theory, class −1', '90 % of draws', 'class +1 ± 2 s.e.', 'theory, class +1']
+    >>> ax.get_legend_handles_labels()[1][:3]
+    ['class −1: 200 trials ± 2 s.e.', 'theory, class −1', '90 % of draws']
     """
     scale, bins, deviations = real("alpha", alpha), integer("bins", bins), _deviations(coverage)
     spread = fluctuations(**_problem("run", run))
@@ -465,7 +476,7 @@ def decision_function(
         share = height * width
         error = np.sqrt(share * (1.0 - share) / means.size) / width
         outline: dict[str, Any] = {"alpha": 0.35, "linewidth": 0} if fill else {"linewidth": 0.8}
-        ax.stairs(height, edges, fill=fill, color=colour, label=f"{name} ± 2 s.e.", **outline)
+        ax.stairs(height, edges, fill=fill, color=colour, label=f"{name}: {means.size} trials ± 2 s.e.", **outline)
         ax.vlines(centres, height - 2.0 * error, height + 2.0 * error, color=colour, linewidth=0.6)
         from_mean = x - y * theory_mean
         density = np.exp(-0.5 * from_mean**2 / theory_variance) / np.sqrt(2.0 * np.pi * theory_variance)
@@ -511,7 +522,7 @@ def parameter_curve(
     values: ArrayLike,
     quantity: str = "accuracy",
     *,
-    alpha: float | None = None,
+    alpha: float | Literal["risk"] | None = None,
     runs: Iterable[Simulation] = (),
     label: str = "theory",
     dots: str = "simulation",
@@ -532,8 +543,9 @@ def parameter_curve(
         Values of the parameter, increasing, at least two.
     quantity : {"accuracy", "risk", "optimal_alpha"}, default "accuracy"
         What to draw.
-    alpha : float, optional
-        Where accuracy or risk is taken; None stands for α*, which theory finds at each value.
+    alpha : float or "risk", optional
+        Where accuracy or risk is taken. At each value of the parameter theory finds the others: None stands for α*, of
+        greatest accuracy, and "risk" for the α of least risk.
     runs : iterable of Simulation
         Simulations of the same problem with a single β, one for each dot, which may have any value of the parameter.
     label, dots : str
@@ -576,11 +588,16 @@ def parameter_curve(
         raise ValueError(f"name must be one of {', '.join(_PARAMETERS)}, got {name!r}")
     if quantity not in _QUANTITIES:
         raise ValueError(f"quantity must be one of {', '.join(_QUANTITIES)}, got {quantity!r}")
-    at = None if alpha is None else real("alpha", alpha)
+    at: float | str | None
+    if isinstance(alpha, str):
+        if (at := alpha) != "risk":
+            raise ValueError(f"alpha must be a number, None or 'risk', got {alpha!r}")
+    else:
+        at = None if alpha is None else real("alpha", alpha)
     grid, setting = _increasing(name, values), _single(problem, name)
     points = setting | {name: grid}
     spread, best = fluctuations(**points), np.asarray(optimal_alpha(**points))
-    scale = best if at is None else np.full(grid.shape, at)
+    scale = best if quantity == "optimal_alpha" else _taken(at, points, grid.shape)
     defined = np.where(np.isnan(scale), 0.0, scale)  # no law takes a scale that is undefined
     parts: tuple[Any, ...]
     if quantity == "optimal_alpha":
@@ -610,6 +627,7 @@ def alpha_map(
     grid: Mapping[str, ArrayLike],
     *,
     runs: Iterable[Simulation] = (),
+    dots: str = "simulation",
     limit: float = 10.0,
     colour_bar: bool = True,
     **problem: Any,
@@ -624,8 +642,10 @@ def alpha_map(
         Two parameters as `rmt_alpha.optimal_alpha` calls them, the first along the horizontal axis, such as
         ``{"gamma_source": …, "gamma": …}``; increasing values, at least two of each.
     runs : iterable of Simulation
-        Simulations of the same problem with a single β, at any values of the two. Each is a circle in the colour of its
-        α*: one that is hard to tell from the map agrees with it.
+        Simulations of the same problem with a single β, at any values of the two. Each is a mark in the colour of its
+        α*: a circle, or a cross where that is more than 3 standard errors from theory.
+    dots : str
+        Name of the simulations in the legend, in which the largest difference |z|, in standard errors, is added to it.
     limit : float, default 10
         Colours tell α* apart from 1/limit to limit; above 1 and at most 1e100.
     colour_bar : bool, default True
@@ -657,7 +677,7 @@ def alpha_map(
     (across, up), (columns, rows) = given, (_increasing(name, values) for name, values in given.items())
     setting, top = _single(problem, across, up), real("limit", limit, 1.0, 1e100, open_low=True)
     best = np.asarray(optimal_alpha(**setting | {across: columns, up: rows[:, None]}))
-    measured = [(_place(run, setting, across, up), _own_alpha(run).value) for run in runs]
+    measured = [(_place(run, setting, across, up), _own_alpha(run)) for run in runs]
 
     mesh, shown = _scales(ax, columns, rows, best, top)
     for name, axis, values in ((across, "x", columns), (up, "y", rows)):
@@ -671,10 +691,17 @@ def alpha_map(
         for text in ax.clabel(lines, fmt="%.2g", fontsize="small"):
             text.set_path_effects([withStroke(linewidth=2.0, foreground="white")])
     if measured:
-        places, colours = zip(*measured, strict=True)
+        places, estimated = zip(*measured, strict=True)
         x, y = np.transpose(places)
-        colour: dict[str, Any] = {"c": colours, "cmap": mesh.cmap, "norm": mesh.norm, "edgecolors": "black"}
-        ax.scatter(x, y, linewidths=0.8, zorder=3, label="simulation", **colour)
+        value, stderr = np.array([(one.value, one.stderr) for one in estimated]).T
+        off = np.abs(value - np.asarray(optimal_alpha(**setting | {across: x, up: y}))) / stderr
+        refuted = off > _REFUTED
+        colour: dict[str, Any] = {"cmap": mesh.cmap, "norm": mesh.norm, "edgecolors": "black", "zorder": 3}
+        named = f"{dots}, largest $|z| = {np.fmax.reduce(off):.2f}$"
+        wrong = f"$|z| > {_REFUTED:g}$: {np.count_nonzero(refuted) or 'none'}"
+        for where, label, marker, size in ((~refuted, named, "o", None), (refuted, wrong, "X", 60.0)):
+            mark: dict[str, Any] = {"marker": marker, "s": size, "linewidths": 0.8}
+            ax.scatter(x[where], y[where], c=value[where], label=label, **mark, **colour)
     if colour_bar:
         _colour_bar(ax, mesh)
     return ax
@@ -706,14 +733,23 @@ def _place(run: Simulation, setting: Mapping[str, Any], *varied: str) -> list[fl
 
 
 def _measured(
-    run: Simulation, setting: Mapping[str, Any], name: str, quantity: str, alpha: float | None
+    run: Simulation, setting: Mapping[str, Any], name: str, quantity: str, alpha: float | str | None
 ) -> tuple[float, Estimate]:
     """Return where a run's dot is, and its estimate."""
     (place,) = _place(run, setting, name)
     if quantity == "optimal_alpha":
         return place, _own_alpha(run)
-    scale = float(optimal_alpha(**dict(setting) | {name: place})) if alpha is None else alpha
+    scale = float(_taken(alpha, dict(setting) | {name: place}))
     return place, run.risk(scale) if quantity == "risk" else run.accuracy(scale)
+
+
+def _taken(alpha: float | str | None, problem: Mapping[str, Any], shape: tuple[int, ...] = ()) -> FloatArray:
+    """Return the scales at which accuracy or risk of a problem is taken."""
+    if alpha is None:
+        return np.asarray(optimal_alpha(**problem))
+    if alpha == "risk":
+        return np.asarray(margin_law(**problem).risk_optimal_alpha())
+    return np.full(shape, alpha)
 
 
 def _own_alpha(run: Simulation) -> Estimate:

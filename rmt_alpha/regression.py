@@ -19,6 +19,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from rmt_alpha import _tables
 from rmt_alpha._random import Seed
 from rmt_alpha._validation import integer, real
 from rmt_alpha.laws import Result, RiskLaw
@@ -73,6 +74,9 @@ class RegressionTransfer:
         object.__setattr__(self, "sources", check_regression_sources(self.target, self.sources))
         object.__setattr__(self, "n", real("n", self.n, 0.0, open_low=True))
         object.__setattr__(self, "gamma", real("gamma", self.gamma, 0.0))
+
+    def _repr_html_(self) -> str:
+        return _tables.problem("RegressionTransfer", self.target, self.n, self.gamma, self.sources)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_equivalent"}

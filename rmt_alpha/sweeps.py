@@ -141,11 +141,22 @@ class Sweep:
         return f"Sweep({axes}; {how}{', order=2' if self.order == 2 else ''})"
 
     def _repr_html_(self) -> str:
-        """Show the first rows in a notebook; what is the same everywhere is in the caption."""
+        """Show the first rows of what a person reads in a notebook; what is the same everywhere is in the caption."""
         variables = {name: variable for name, variable in {**self.coords, **self.data}.items() if name != "trials"}
         same = {name: array.item() for name, (dims, array) in variables.items() if not dims}
         index, more = _tables.first(self.shape)
-        columns = {name: self[name][index] for name, (dims, _) in variables.items() if dims}
+        columns: dict[str, Any] = {n: self[n][index] for n, (dims, _) in self.coords.items() if dims and n != "alpha"}
+        at, labels = self["alpha_value"][index], self["alpha"][index]
+        scales = zip(at, labels, strict=True)
+        columns["α"] = [f"{_tables.text(x)} (α*)" if label == "optimal" else x for x, label in scales]
+        accuracy = "mean_accuracy" if "mean_accuracy" in self.data else "accuracy"
+        columns[accuracy.replace("_", " ")] = self[accuracy][index]
+        if self.simulations:
+            simulated = self["simulated_accuracy"][index], self["stderr_accuracy"][index]
+            columns |= {
+                "simulated ± s.e.": list(zip(*simulated, strict=True)),
+                "z": [f"{z:z.1f}" for z in self["z"][index]],
+            }
         constants = "".join(f"; {name} = {_tables.text(x)}" for name, x in same.items() if x == x)
         rows = zip(*columns.values(), strict=True)
         return _tables.table(f"{self!r}{constants}", tuple(columns), rows, more=more)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rmt_alpha import _tables
 from rmt_alpha._random import Seed
 from rmt_alpha._validation import FloatArray, integer, real, real_array
 from rmt_alpha.estimation.datasets import labelled
@@ -82,6 +83,9 @@ class Transfer:
         object.__setattr__(self, "sources", check_sources(self.target, self.sources))
         object.__setattr__(self, "n", real("n", self.n, 0.0, open_low=True))
         object.__setattr__(self, "gamma", real("gamma", self.gamma, 0.0))
+
+    def _repr_html_(self) -> str:
+        return _tables.problem("Transfer", self.target, self.n, self.gamma, self.sources)
 
     @classmethod
     def from_data(

@@ -95,6 +95,9 @@ def test_demo_draws_the_band_and_the_errors_of_the_mean(run, monkeypatch):
     assert named.count("90 % of draws") == 1
     assert "mean of 10 ± 2 s.e." in named
     assert len(ax.containers) == 3
+    theory = [line for line in ax.lines if line.get_label().startswith("theory")]
+    assert [line.get_linestyle() for line in theory] == ["-", "--", "-."]  # to be told apart without colour
+    assert [container.lines[0].get_marker() for container in ax.containers] == ["o", "s", "^"]
     bands = [c for c in ax.collections if c.get_alpha() is not None]
     assert len(bands) == 3
     setting = {"n": 40, "p": 1000, "gamma": 0.1, "mu": 0.8, "mu_perp": 0.8, "n_source": 5000, "gamma_source": 5.0}

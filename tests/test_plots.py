@@ -50,6 +50,32 @@ def test_risk_curve_marks_its_minimum(ax):
     assert y <= law.risk(grid).min()
 
 
+@pytest.mark.parametrize("draw", [plots.accuracy_curve, plots.risk_curve])
+@pytest.mark.parametrize("make", [ra.margin_law, ra.fluctuations])
+def test_a_batch_or_several_sources_are_no_curve(ax, draw, make):
+    with pytest.raises(ValueError, match=r"law must be a single one, got shape \(2,\): index it"):
+        draw(ax, make([0.1, 0.2], 40, 100, 1.0), [0.0, 1.0])
+    three = ra.MarginLaw([0.5, 0.1, 0.2, 0.3], np.eye(4))
+    with pytest.raises(ValueError, match="law must have one source, got 3"):  # of which three values of α are one
+        draw(ax, three, [0.0, 1.0, 2.0])
+    assert not ax.lines
+    assert not ax.collections
+
+
+def test_a_batch_of_risks_is_no_curve(ax):
+    with pytest.raises(ValueError, match=r"law must be a single one, got shape \(2,\)"):
+        plots.risk_curve(ax, ra.margin_law([0.1, 0.2], 40, 100, 1.0).risk_law(), [0.0, 1.0])
+    assert not ax.lines
+
+
+def test_estimates_need_an_alpha_each(ax):
+    three = ra.Estimate(np.zeros(3), np.ones(3), 10)
+    with pytest.raises(ValueError, match=r"alpha must have the shape of estimate, \(3,\), one for each, got \(2,\)"):
+        plots.estimates(ax, [0.0, 1.0], three)
+    assert not ax.containers
+    assert not ax.lines
+
+
 def test_estimates_have_bars_of_two_standard_errors(ax):
     estimate = ra.simulate(**SETTING, trials=10, seed=0).accuracy([0.0, 1.0])
     assert plots.estimates(ax, [0.0, 1.0], estimate) is ax

@@ -13,6 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from rmt_alpha._tables import lines
+
+table = lines
+"""Lay out rows under a header."""
+
 PICTURES = (".png", ".pdf", ".svg")
 
 
@@ -43,20 +48,6 @@ def ends(low: float, high: float) -> tuple[float, float]:
     if not (low < high and math.isfinite(high - low)):
         raise ValueError(f"--alpha-min must be finite and below --alpha-max, got {low:g} and {high:g}")
     return low, high
-
-
-def table(
-    header: Iterable[str], rows: Iterable[Iterable[Any]], style: str, styles: dict[int, str] | None = None
-) -> list[str]:
-    """Lay out rows under a header; `styles` overrides the number format of single columns."""
-    formats = styles or {}
-
-    def cell(column: int, value: Any) -> str:
-        return value if isinstance(value, str) else format(float(value), formats.get(column, style))
-
-    cells = [list(header), *([cell(i, value) for i, value in enumerate(row)] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in cells]
 
 
 def plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import rmt_alpha as ra
+from rmt_alpha._tables import ERRORS
 from rmt_alpha._validation import check_memory, integer
 from rmt_alpha.cli._shared import (
     PICTURES,
@@ -36,9 +37,6 @@ PROBLEM = (
     "label_noise_source",
 )
 
-ERRORS = {"stderr": "± s.e.", "spread": "± one draw", "predicted_spread": "predicted"}
-"""The columns of a comparison that tell two errors apart: of the mean over the trials, and of single draws."""
-
 
 def demo(arguments: argparse.Namespace) -> Report:
     """Figure 1 of the paper: theory against simulation at three β, with one source for all of them."""
@@ -59,7 +57,7 @@ def demo(arguments: argparse.Namespace) -> Report:
         comparison = compare(run[i], alphas)
         agrees &= comparison.agrees
         spreads_agree &= comparison.spreads_agree
-        entries = list(zip(("0", "1", "α*"), alphas, _records(comparison)[-3:], strict=True))
+        entries = list(zip(("0", "1", "α*"), alphas, comparison._records()[-3:], strict=True))
         data.append(
             {"beta": beta[i], "optimal_alpha": best[i], "worst_alpha": worst[i], "accuracies": [r for *_, r in entries]}
         )
@@ -72,7 +70,7 @@ def demo(arguments: argparse.Namespace) -> Report:
         f"Scaling the pre-trained weights by α* instead of 1 raises accuracy from {at_one:.3f} to {at_best:.3f} at β = "
         f"{beta[-1]:g}; theory and {arguments.trials} simulated experiments {verdict}."
     )
-    errors = f"At α* and β = {beta[-1]:g} {_two_errors(data[-1]['accuracies'][-1], arguments.trials, spreads_agree)}"
+    errors = f"At α* and β = {beta[-1]:g} {comparison._two_errors(agree=spreads_agree)}"
     limits = float(worst.min()) - 0.5, 1.5 * float(best.max())
     out = picture(arguments.out, lambda ax: _draw_demo(ax, between, beta, run, limits))
     header = ("β", "α*", "worst α", "α", "value", "theory", "simulated", *ERRORS.values(), "z")
@@ -92,12 +90,14 @@ def demo(arguments: argparse.Namespace) -> Report:
 
 def _draw_demo(ax: Any, between: ra.Fluctuations, beta: Any, run: ra.Simulation, limits: tuple[float, float]) -> None:
     from rmt_alpha import plots
+    from rmt_alpha.figures import LINES, MARKERS
 
     grid, few = np.linspace(*limits, 200), np.linspace(*limits, 15)
-    for i, colour in zip(range(len(beta)), plots.COLOURS, strict=False):
-        plots.accuracy_curve(ax, between[i], grid, label=rf"theory, $\beta$ = {beta[i]:g}", color=colour)
+    for i, (colour, line, marker) in enumerate(zip(plots.COLOURS[: len(beta)], LINES, MARKERS, strict=False)):
+        style: dict[str, Any] = {"color": colour, "linestyle": line}
+        plots.accuracy_curve(ax, between[i], grid, label=rf"theory, $\beta$ = {beta[i]:g}", **style)
         label = f"mean of {len(run.law)} ± 2 s.e." if i == 0 else "_"
-        plots.estimates(ax, few, run[i].accuracy(few), label=label, color=colour)
+        plots.estimates(ax, few, run[i].accuracy(few), label=label, color=colour, fmt=marker)
     ax.axvline(1.0, color="0.6", linewidth=0.8)
     ax.axhline(0.5, color="0.6", linewidth=0.8)
     ax.annotate(r"$\alpha = 1$", (1.0, ax.get_ylim()[0]), xytext=(3, 4), textcoords="offset points", color="0.4")
@@ -218,7 +218,7 @@ def _draw_curves(
 
 def compare(arguments: argparse.Namespace) -> Report:
     """Theory against simulation for one problem; exit status 1 if they, or their spreads, disagree beyond chance."""
-    from rmt_alpha.comparison import LEVEL, compare, require_trials
+    from rmt_alpha.comparison import compare, require_trials
 
     require_trials(integer("trials", arguments.trials))
     problem = _problem(arguments)
@@ -226,44 +226,11 @@ def compare(arguments: argparse.Namespace) -> Report:
     marks = [0.0, 1.0] if math.isnan(best) else [0.0, 1.0, best]
     run = _simulate(arguments, problem)
     comparison = compare(run, marks if arguments.alpha is None else arguments.alpha, order=arguments.order)
-    records = _records(comparison)
-    names = {"quantity": "quantity", "theory": "theory", "simulated": "simulated", **ERRORS}
-    names |= {"allowance": "allowance", "z": "z", "excess": "excess", "spread_excess": "of spread"}
-    rows = [tuple(record[name] for name in names) for record in records]
-    left = "1/n" if arguments.order == 1 else "1/n²"
-    lines = [
-        *table(names.values(), rows, ".5f", {7: "+.2f", 8: "+.2f", 9: "+.2f"}),
-        "",
-        f"z: difference over its standard error. excess: what it has beyond an allowance for the O({left}) bias. of",
-        "spread: the same of the scatter of single draws, whose standard error is another.",
-        f"Theory and simulation {_verb(comparison.agrees)}: |excess| ≤ {comparison.threshold:.2f} is within chance for "
-        f"{len(records)} quantities (level {LEVEL:g}, {comparison.trials} trials).",
-    ]
-    errors = _two_errors(records[-1], comparison.trials, comparison.spreads_agree)
-    lines += textwrap.wrap(f"In {records[-1]['quantity']} {errors}", 110)
+    records, lines = comparison._records(), str(comparison).splitlines()
     data = {"rows": records, "threshold": comparison.threshold, "agrees": comparison.agrees}
     data |= {"spreads_agree": comparison.spreads_agree, "order": comparison.order}
     good = comparison.agrees and comparison.spreads_agree
     return Report({**data, "trials": comparison.trials, "seed": run.seed.entropy}, lines, 0 if good else 1)
-
-
-def _verb(agree: bool) -> str:
-    return "agree" if agree else "DISAGREE"
-
-
-def _two_errors(record: dict[str, Any], trials: int, agree: bool) -> str:
-    """Tell the spread of single draws from the error of their mean."""
-    return (
-        f"single draws scatter by {record['spread']:.2g} (theory: {record['predicted_spread']:.2g}), and the mean of "
-        f"{trials} draws is good to {record['stderr']:.2g}. All such spreads {_verb(agree)} with theory."
-    )
-
-
-def _records(comparison: Any) -> list[dict[str, Any]]:
-    names = ["theory", "simulated", "stderr", "allowance", "z", "excess"]
-    names += ["spread", "predicted_spread", "spread_z", "spread_excess"]
-    columns = comparison.quantities, *(getattr(comparison, name) for name in names)
-    return [dict(zip(("quantity", *names), row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def errata(arguments: argparse.Namespace) -> Report:

@@ -127,7 +127,9 @@ class _FineTuned(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         """Return a table of what the fit chose, nothing before it."""
         if not hasattr(self, "loo_"):
             return ""
-        rows = [("α", self.alpha_), ("γ", self.gamma_)]
+        none = self.alpha_ is None or not np.size(self.alpha_)  # there is no source
+        rows: list[tuple[str, Any]] = [] if none else [("α", self.alpha_)]
+        rows.append(("γ", _tables.text(self.gamma_)))
         if hasattr(self, "related_"):
             rows.append(("posterior probability that a source matters", self.related_))
         with np.errstate(all="ignore"):

@@ -87,16 +87,16 @@ class LOOResult:
             y = self.y if len(index) == axes else self.y[index[axes]]
             return LOOResult(self.predictions[index], y, gamma)._cells()
 
-        note = f"{_tables.counted(n, 'sample')}, {_tables.counted(self.n_sources, 'source')}"
+        note = f"{_tables.counted(n, 'sample')}, each left out once, {_tables.counted(self.n_sources, 'source')}"
         return _tables.show("LOOResult", tuple(shape), note, cells)
 
     def _cells(self) -> _tables.Cells:
         """Return what a notebook shows."""
         K, labels = self.n_sources, bool((np.abs(self.y) == 1.0).all())
-        found: dict[str, Any] = {"γ": self.gamma}
+        found: dict[str, Any] = {"γ": self.gamma if self.gamma.ndim else _tables.text(self.gamma)}
         if K:
             with suppress(ValueError):  # float64 does not hold the squares: there is no law to be shown
-                found["α* of the left-out"] = (self.margin_law() if labels else self.risk_law()).optimal_alpha()
+                found["α*"] = (self.margin_law() if labels else self.risk_law()).optimal_alpha()
         alphas = dict(zip((" at α = 0", " at α = 1"), zero_and_one(K), strict=True)) if K else {"": None}
         if labels:
             found |= {f"accuracy{at}": self.accuracy(alpha) for at, alpha in alphas.items()}

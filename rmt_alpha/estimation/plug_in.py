@@ -40,6 +40,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rmt_alpha import _tables
 from rmt_alpha._validation import FloatArray, power_of_two, real, real_array
 from rmt_alpha.estimation.datasets import LARGEST, labelled
 from rmt_alpha.estimation.splits import MIN_TRAINING, within_classes
@@ -71,6 +72,16 @@ class ProblemEstimate:
     w_perp2_stderr: float
     m2_unbiased: float
     at_bound: bool
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("s = ⟨w̃, μ⟩", (self.s, self.s_stderr)),
+            ("m² = ‖μ‖², unbiased", (self.m2_unbiased, self.m2_stderr)),
+            ("m² by the rule m² ≥ s²/‖w̃‖²", self.m2),
+            ("w⊥²", (self.w_perp2, self.w_perp2_stderr)),
+            ("the rule was needed", self.at_bound),
+        ]
+        return _tables.table("ProblemEstimate: value ± standard error", ("quantity", "value"), rows)
 
     def margin_law(self, n: ArrayLike, p: ArrayLike, gamma: ArrayLike, *, label_noise: float = 0.0) -> MarginLaw:
         """Law of the margin that the isotropic theory predicts for these numbers.

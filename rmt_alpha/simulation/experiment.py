@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from rmt_alpha import _tables
 from rmt_alpha._random import Seed, seed_sequence
 from rmt_alpha._validation import FloatArray, check_memory, real_array
-from rmt_alpha.estimate import Estimate
+from rmt_alpha.estimate import Estimate, counted_trials
 from rmt_alpha.laws import MarginLaw, Result, flatten, number_names, zero_and_one
 from rmt_alpha.problem import Experiment
 from rmt_alpha.simulation import dense, streaming
@@ -76,17 +76,17 @@ class Simulation:
             alphas = dict(zip(("0", "1"), zero_and_one(K), strict=True)) if K else {}
             found = {f"accuracy at α = {name}": part.accuracy(alpha) for name, alpha in alphas.items()}
             found = found or {"accuracy": part.accuracy()}
-            if K <= 1 or (K <= 3 and not index):
+            if K <= 3 and not index:
                 numbers = Estimate.of(flatten(law))
-                names, values = number_names(K), (np.asarray(numbers.value), np.asarray(numbers.stderr))
+                values = zip(np.atleast_1d(numbers.value).tolist(), np.atleast_1d(numbers.stderr).tolist(), strict=True)
                 found = {
-                    name: Estimate(values[0][..., i], values[1][..., i], numbers.n) for i, name in enumerate(names)
+                    name: Estimate(*value, numbers.n) for name, value in zip(number_names(K), values, strict=True)
                 } | found
             return {name: (estimate.value, estimate.stderr) for name, estimate in found.items()}
 
         how = "" if self.method is None else f", {self.method}"
         tested = "" if self.margins is None else f", {_tables.counted(self.margins.shape[-2], 'test point')} in each"
-        note = f"{_tables.counted(len(self.law), 'trial')}{how}{tested}; mean ± standard error; {self._problem()}"
+        note = f"{counted_trials(len(self.law), how + tested)}; {self._problem()}"
         return _tables.show("Simulation", self.law.shape[1:], note, cells)
 
     def _problem(self) -> str:

@@ -613,7 +613,6 @@ def effective_sample_gain(
 _LABELS = {
     "alpha": "α",
     "gamma": "γ",
-    "c": "c",
     "accuracy": "accuracy",
     "gamma_at_one": "best γ at α = 1",
     "accuracy_at_one": "accuracy there",
@@ -709,11 +708,14 @@ class JointChoice:
 
     def _repr_html_(self) -> str:
         if self.shape:
-            values: dict[str, Any] = {_LABELS[f.name]: getattr(self, f.name) for f in fields(self)}
-            known = {label: value for label, value in values.items() if value is not None}
-            return _tables.show(
-                "JointChoice", self.shape, "the best α and γ", lambda at: {label: x[at] for label, x in known.items()}
-            )
+
+            def cells(index: _tables.Index) -> _tables.Cells:
+                some = self[index]
+                known = {label: getattr(some, name) for name, label in _LABELS.items()}
+                alpha = [_show_alpha(*pair) for pair in zip(np.asarray(some.alpha), np.asarray(some.c), strict=True)]
+                return {label: x for label, x in known.items() if x is not None} | {_LABELS["alpha"]: alpha}
+
+            return _tables.show("JointChoice", self.shape, "the best α and γ", cells)
         return _tables.table("JointChoice: the best α and γ", ("choice", "γ", "α", "accuracy", "gain"), self._rows())
 
     def __str__(self) -> str:
@@ -734,7 +736,7 @@ class JointChoice:
             ("as given", self.gamma_given, "1", self.accuracy_given),
             ("best α", self.gamma_given, _show(self.alpha_given), self.accuracy_alpha_given),
             ("best γ", self.gamma_at_one, "1", self.accuracy_at_one),
-            ("both", self.gamma, _show(self.alpha) if np.any(self.alpha) else f"{_show(self.c)}/κ", self.accuracy),
+            ("both", self.gamma, _show_alpha(self.alpha, self.c), self.accuracy),
         ]
         base: Any = self.accuracy_at_one if self.accuracy_given is None else self.accuracy_given
         return [
@@ -749,6 +751,11 @@ def _show(value: Any, digits: str = ".4g") -> str:
     if np.ndim(value):
         return f"({', '.join(f'{x:{digits}}' for x in value)})"
     return "" if value is None else f"{value:{digits}}"
+
+
+def _show_alpha(alpha: Any, c: Any) -> str:
+    """Write the best α, which is c/κ where only that has a limit."""
+    return _show(alpha) if np.any(alpha) else f"{_show(c)}/κ"
 
 
 def _difference(left: Result | None, right: Result | None) -> Result | None:
