@@ -147,6 +147,31 @@ def test_every_block_runs_somewhere(name, shown):
     assert not idle, "\n" + "\n".join(idle)
 
 
+WIDEST = 92
+"""Characters of code that fit beside the lists of contents on a screen of 1200 pixels."""
+
+
+def wide_lines(text):
+    """Yield (line, length) of each line of a cell's visible code that is wider than a page."""
+    for line, info, block in fences(text):
+        if info.startswith("{code-cell}"):
+            tags = re.search(r"^:tags:(.*)$", block, re.M)
+            if not (tags and re.search("(remove|hide)-(input|cell)", tags[1])):
+                yield from ((n, len(s)) for n, s in enumerate(block.splitlines(), line + 1) if len(s) > WIDEST)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_code_fits_into_the_page(name):
+    assert list(wide_lines((ROOT / name).read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    ("tags", "found"), [("", [(3, 93)]), (":tags: [hide-output]", [(3, 93)]), (":tags: [remove-input]", [])]
+)
+def test_wide_code_is_found_unless_hidden(tags, found):
+    assert list(wide_lines(f"```{{code-cell}} ipython3\n{tags}\n{'x' * 93}\n{'x' * 92}\n```\n{'x' * 200}")) == found
+
+
 def test_every_exception_is_used():
     found = {c for name in TEXTS for _, _, b in fences((ROOT / name).read_text(encoding="utf-8")) for c in commands(b)}
     assert set(RUN_ELSEWHERE) <= found

@@ -51,6 +51,13 @@ def test_the_page_is_the_same_in_every_process(text, tmp_path):
     assert out.read_text(encoding="utf-8") == text
 
 
+def test_a_missing_folder_is_named(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["build.py", str(tmp_path / "none" / "x.html")])
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(str(BUILD), run_name="__main__")
+    assert f"there is no folder {tmp_path / 'none'}\n" in capsys.readouterr().err
+
+
 def test_the_page_loads_nothing(text):
     assert not re.search(r"https?:|@import|url\((?!#)|\bfetch\(|XMLHttpRequest|WebSocket|\bimport\b", text)
     assert re.findall(r'\b(?:src|href|srcset|action)="([^"]*)"', text) == ["data:,"]
@@ -503,6 +510,55 @@ def test_a_partly_good_address_is_partly_used(page, address):
     page.open(address + "#beta=oops&n=200&unknown=1&label_noise=0.1")
     law = ra.margin_law(**problem(START | {"n": 200, "label_noise": 0.1}))
     assert page.numbers()["V00"] == pytest.approx(law.cov[0, 0], rel=1e-10)
+
+
+UNUSED = "document.getElementById('unused').textContent"
+LIVE = "document.getElementById('live').textContent"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("fragment", "said"),
+    [
+        ("#beta=2", "β = 2 in the address is not a number from −1 to 1; 0.9 is used."),
+        (
+            "#beta=abc&n=-1&p=200",
+            "β = abc in the address is not a number from −1 to 1; 0.9 is used. "
+            "n = -1 in the address is not a whole number from 1 to 1e9; 40 is used.",
+        ),
+        ("#n=1e99", "n = 1e99 in the address is not a whole number from 1 to 1e9; 40 is used."),
+        ("#gamma=", "γ = nothing in the address is not 0 or a number from 1e−12 to 1e12; 0.1 is used."),
+        ("#source=__proto__", "source = __proto__ in the address is not ridge or oracle; ridge is used."),
+        ("#n=200&bta=1", "The address sets what is not on this page: bta."),
+        (
+            "#alpha=<img src=x onerror=alert(1)>",
+            "α = <img src=x onerror=a… in the address is not a number from −1e6 to 1e6; 3 is used.",
+        ),
+    ],
+)
+def test_what_of_the_address_is_not_used_is_said_until_the_next_change(page, address, fragment, said):
+    page.open(address + fragment)
+    assert page.run(UNUSED) == said
+    page.wait(f"{LIVE} !== ''")
+    assert page.run(LIVE) == said
+    page.run("document.getElementById('beta-slider').focus()")
+    page.press(*LEFT)
+    assert page.run(UNUSED) == ""
+    page.wait(f"{LIVE} === document.getElementById('summary').textContent")
+
+
+@pytest.mark.browser
+def test_nothing_is_said_of_a_good_address(page, address):
+    page.open(address + "#beta=2")
+    for fragment in (urlencode(START), "results"):
+        page.run(
+            f"""new Promise((done) => {{
+                addEventListener("hashchange", done, {{once: true}});
+                location.hash = "{fragment}";
+            }}).then(() => true)"""
+        )
+        assert page.run(UNUSED) == ""
+    page.wait(f"{LIVE} === document.getElementById('summary').textContent")
 
 
 @pytest.mark.browser

@@ -169,4 +169,7 @@ def page(home: str | None = None) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Write the explorer, one self-contained page.")
     parser.add_argument("out", type=Path, metavar="OUT.html")
-    parser.parse_args().out.write_text(page(), encoding="utf-8")
+    out = parser.parse_args().out
+    if not out.parent.is_dir():
+        parser.error(f"OUT.html must be in a folder that exists, got {out}: there is no folder {out.parent}")
+    out.write_text(page(), encoding="utf-8")
