@@ -167,8 +167,8 @@ class Comparison:
         )
         errors = self._two_errors(agree=self.spreads_agree)
         lines = [*_tables.lines(("quantity", *names.values()), rows, ".5f", styles), ""]
-        lines += [*textwrap.wrap(meaning, 108), verdict]
-        return "\n".join([*lines, *textwrap.wrap(f"In {records[-1]['quantity']} {errors}", 110)])
+        lines += [*textwrap.wrap(meaning, 100), *textwrap.wrap(verdict, 100)]
+        return "\n".join([*lines, *textwrap.wrap(f"In {records[-1]['quantity']} {errors}", 100)])
 
     def _two_errors(self, *, agree: bool) -> str:
         """Tell, of the last quantity, the spread of single draws from the error of their mean."""

@@ -81,7 +81,7 @@ def _listed(names: list[str]) -> Report:
         {"name": name, **{key: getattr(FIGURES[name], key) for key in ("shows", "setting", "function", "trials")}}
         for name in names
     ]
-    columns = {"name": 17, "shows": 40, "setting": 42, "trials": 6}
+    columns = {"name": 17, "shows": 34, "setting": 36, "trials": 6}
     lines: list[str] = []
     for row in ({key: key for key in columns}, *rows):
         whole = [str(row[key]).replace(" = ", "\u00a0=\u00a0") for key in columns]  # a value stays by its symbol

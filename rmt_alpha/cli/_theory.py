@@ -271,8 +271,9 @@ def errata(arguments: argparse.Namespace) -> Report:
         "",
         *table(header, rows, ".4f", {0: "", 1: ".3f", 2: "+.1f", 3: ".3f"}),
         "",
-        "In the published code the squared length of a ridge-trained source lacks a factor 1/h̃ and the last term of a",
-        "square. The corrected formula is the limit of large n; with many trials its O(1/n) error shows in z.",
+        "In the published code the squared length of a ridge-trained source lacks a factor 1/h̃ and the last",
+        "term of a square. The corrected formula is the limit of large n; with many trials its O(1/n) error",
+        "shows in z.",
     ]
     monte_carlo = {"second_moment": moment.value, "stderr": moment.stderr, "trials": arguments.trials}
     return Report(
