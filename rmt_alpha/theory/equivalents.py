@@ -177,8 +177,9 @@ def _solve(
                 done = step >= kappa * (1.0 - 4e-16)
                 kappa = step
                 steps += 1
+            kappa = max(kappa, gamma[j])  # which it is, but for rounding; nor is h above 1
         _, _, rise, fall, df1, df2 = _degrees(eigenvalues, n[j], kappa)
-        h = (n[j] - rank) / n[j] if kappa == 0.0 else gamma[j] / kappa + (rise + fall) / n[j]
+        h = (n[j] - rank) / n[j] if kappa == 0.0 else min(gamma[j] / kappa + (rise + fall) / n[j], 1.0)
         result[0, j] = kappa if done else np.nan
         result[1, j] = df1 if done else np.nan
         result[2, j] = df2 if done else np.nan

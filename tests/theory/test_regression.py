@@ -3,7 +3,7 @@
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rmt_alpha.laws import RiskLaw
@@ -231,6 +231,7 @@ def test_all_outputs_together_are_the_sum():
     penalty=st.floats(1e-12, 1e12),
     noise=st.floats(1e-3, 1e3),
 )
+@example(n=1.2000000000000002, gamma=1.9375, decay=0.0, rank=0, N=1.0, penalty=1.0, noise=1.0)
 def test_risks_hold_the_noise_and_more_sources_do_not_harm(n, gamma, decay, rank, N, penalty, noise):
     values = np.where(np.arange(P) < rank, np.arange(1.0, P + 1) ** -decay, 0.0)
     rng = np.random.default_rng(1)
