@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import ndtr
 
 import rmt_alpha as ra
-from benchmarks.suite import Case, Pair, to_rounding
+from benchmarks.suite import Case, Pair, exact
 
 SETTING = {"n": 200, "p": 400, "gamma": 0.5, "mu": 1.5, "mu_perp": 1.0, "n_source": 2000, "gamma_source": 0.1}
 
@@ -58,15 +58,13 @@ def numpy_accuracy(alpha: Any, beta: float, **setting: Any) -> Any:
 def formulas(points: int) -> Pair:
     """Return α* at so many β: ours, and by NumPy formulas."""
     beta = np.random.default_rng(0).uniform(-1.0, 1.0, points)
-    ours, theirs = (partial(f, beta, **SETTING) for f in (ra.optimal_alpha, numpy_optimal_alpha))
-    return Pair(ours, theirs, lambda: to_rounding(ours(), theirs()))
+    return exact(partial(ra.optimal_alpha, beta, **SETTING), partial(numpy_optimal_alpha, beta, **SETTING))
 
 
 def curve(points: int) -> Pair:
     """Return the accuracy at so many α: ours, and by NumPy formulas."""
     alpha = np.linspace(-2.0, 8.0, points)
-    ours, theirs = (partial(f, alpha, 0.8, **SETTING) for f in (ra.accuracy, numpy_accuracy))
-    return Pair(ours, theirs, lambda: to_rounding(ours(), theirs()))
+    return exact(partial(ra.accuracy, alpha, 0.8, **SETTING), partial(numpy_accuracy, alpha, 0.8, **SETTING))
 
 
 CASES = {

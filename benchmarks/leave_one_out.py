@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.linear_model import RidgeCV
 from threadpoolctl import threadpool_limits
 
-from benchmarks.suite import Case, Pair, to_rounding
+from benchmarks.suite import Case, Pair, exact
 from benchmarks.timing import ratio, side_by_side
 from rmt_alpha.estimation.leave_one_out import leave_one_out
 from rmt_alpha.ridge import affine_ridge
@@ -56,8 +56,7 @@ def of_penalties(n: int) -> Pair:
     def ours() -> np.ndarray:
         return np.square(leave_one_out(X, y, w, gamma).residuals(0.7))
 
-    theirs = partial(ridge_cv, X, y, w, gamma, 0.7)
-    return Pair(ours, theirs, lambda: to_rounding(ours(), theirs()))
+    return exact(ours, partial(ridge_cv, X, y, w, gamma, 0.7))
 
 
 def of_scales(n: int) -> Pair:
@@ -68,8 +67,7 @@ def of_scales(n: int) -> Pair:
     def ours() -> Any:
         return leave_one_out(X, y, w, gamma).risk_law().risk(ALPHAS[:, None])
 
-    theirs = partial(ridge_cv_of_scales, X, y, w, gamma)
-    return Pair(ours, theirs, lambda: to_rounding(ours(), theirs()))
+    return exact(ours, partial(ridge_cv_of_scales, X, y, w, gamma))
 
 
 CASES = {

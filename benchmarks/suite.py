@@ -45,6 +45,11 @@ def to_rounding(ours: Any, theirs: Any, allowed: float = 1e-9) -> Agreement:
     return Agreement("relative", float(np.abs(ours - theirs).max() / np.abs(theirs).max()), allowed)
 
 
+def exact(ours: Task, theirs: Task) -> "Pair":
+    """Pair two tasks whose results are the same to rounding."""
+    return Pair(ours, theirs, lambda: to_rounding(ours(), theirs()))
+
+
 def in_standard_errors(difference: Any, stderr: Any, allowed: float = 5.0) -> Agreement:
     """Compare two estimates, or an estimate and a number, by the largest |z|."""
     return Agreement("z", float(np.abs(np.asarray(difference) / stderr).max()), allowed)

@@ -126,7 +126,7 @@ _LABELS = {
 
 
 def _taken(named: dict[str, list[str]]) -> set[str]:
-    """Return the names that no axis may have, the same for pandas and xarray; `named` is of `_Law._tabulated`."""
+    """Return the names that no axis may have, the same for pandas and xarray; `named` is of `Law._tabulated`."""
     columns = {column for names in named.values() for column in names}
     return {*named, *columns, *({"source"} if len(columns) > len(named) else ())}
 
@@ -161,8 +161,13 @@ def number_names(n_sources: int) -> tuple[str, ...]:
     tuple of str
         M0, …, V00, V01, …; indices above 9 are set apart by a comma.
     """
-    comma, K = "," if n_sources > 9 else "", n_sources
-    return (*(f"M{k}" for k in range(K + 1)), *(f"V{k}{comma}{m}" for k in range(K + 1) for m in range(k, K + 1)))
+    return (*(f"M{k}" for k in range(n_sources + 1)), *_triangle_names("V", 0, n_sources))
+
+
+def _triangle_names(name: str, low: int, high: int) -> list[str]:
+    """Name the upper triangle of a matrix with indices from `low` to `high`, row by row."""
+    comma = "," if high > 9 else ""
+    return [f"{name}{k}{comma}{m}" for k in range(low, high + 1) for m in range(k, high + 1)]
 
 
 def zero_and_one(n_sources: int) -> tuple[Any, Any]:
@@ -745,12 +750,10 @@ class RiskLaw(Law):
         return f"RiskLaw(shape={self.shape}, n_sources={self.n_sources})"
 
     def _numbers_by_name(self) -> dict[str, FloatArray]:
-        K, comma = self.n_sources, "," if self.n_sources > 9 else ""
+        K = self.n_sources
         names = [f"linear_{k}" for k in range(1, K + 1)] if K > 1 else ["linear"] * K
         i, j = np.triu_indices(K)
-        squares = (
-            [f"quadratic_{k}{comma}{m}" for k, m in zip(i + 1, j + 1, strict=True)] if K > 1 else ["quadratic"] * K
-        )
+        squares = _triangle_names("quadratic_", 1, K) if K > 1 else ["quadratic"] * K
         columns = np.concatenate([self.linear, self.quadratic[..., i, j]], axis=-1)
         return {"constant": self.constant, **dict(zip([*names, *squares], np.moveaxis(columns, -1, 0), strict=True))}
 
